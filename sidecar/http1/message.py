@@ -1,0 +1,275 @@
+"""HTTP messages as data: fields, bodies that stream, bodies that can be sent again.
+
+What may live here: values and the flow of bytes between one writer and one reader. No parsing, no sockets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Protocol, final
+
+HIGH_WATER_BYTES = 128 * 1024
+"""A body that has this much waiting stops its sender."""
+
+
+@final
+class Headers:
+    """End-to-end fields in the order, case and number in which they came. Names are looked up in lower case.
+
+    `fields` may be read by anyone; change it only through the methods, which keep the index true.
+    """
+
+    __slots__ = ("_index", "fields")
+
+    def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self.fields: list[tuple[bytes, bytes]] = []
+        self._index: dict[bytes, bytes] = {}
+        for name, value in fields:
+            self.add(name, value)
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """Append a field. A repeated one reads as its values joined by `, ` (RFC 9110 5.3)."""
+        self.fields.append((name, value))
+        key = name.lower()
+        known = self._index.get(key)
+        self._index[key] = value if known is None else known + b", " + value
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a lower-case name; of a repeated field, its values joined by `, `."""
+        return self._index.get(key)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._index
+
+    def all(self, key: bytes) -> list[bytes]:
+        """Each value of a lower-case name, in order."""
+        return [value for name, value in self.fields if name.lower() == key] if key in self._index else []
+
+    def remove(self, key: bytes) -> None:
+        """Drop every field of a lower-case name; nothing happens if there is none."""
+        if self._index.pop(key, None) is not None:
+            self.fields = [field for field in self.fields if field[0].lower() != key]
+
+    def set(self, name: bytes, value: bytes) -> None:
+        """Replace every field of that name by this one, at the end."""
+        self.remove(name.lower())
+        self.add(name, value)
+
+    def __repr__(self) -> str:
+        """Names only: values may be secrets."""
+        return f"Headers({b', '.join(name for name, _ in self.fields).decode('latin-1')})"
+
+
+class Flow(Protocol):
+    """Whoever feeds a body, as its reader sees it."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abandon(self) -> None:
+        """Nobody will read the rest."""
+        ...
+
+
+class Tunnel(Protocol):
+    """The way up of an upgraded connection; the way down is the reply's body."""
+
+    async def send(self, data: bytes) -> None: ...
+    def finish(self) -> None:
+        """No more bytes will be sent (a half-close)."""
+        ...
+
+    def abort(self) -> None: ...
+
+
+@final
+class Body:
+    """The bytes of one message as they come: one feeder, one reader, at most about `HIGH_WATER_BYTES` waiting."""
+
+    __slots__ = ("_done_callbacks", "_flow", "_paused", "_pieces", "_waiter", "_waiting_bytes", "done", "error", "trailers")
+
+    def __init__(self, flow: Flow | None = None) -> None:
+        self._flow = flow
+        self._pieces: list[bytes] = []
+        self._waiting_bytes = 0
+        self._paused = False
+        self._waiter: asyncio.Future[None] | None = None
+        self._done_callbacks: list[Callable[[bool], None]] | None = None
+        self.done = False
+        """True when no more bytes will be fed: the message is complete, has failed, or was discarded."""
+        self.error: Exception | None = None
+        self.trailers: list[tuple[bytes, bytes]] | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """A complete body."""
+        body = cls()
+        if data:
+            body._pieces.append(data)
+            body._waiting_bytes = len(data)
+        body.done = True
+        return body
+
+    # The feeder's side.
+
+    def feed(self, data: bytes) -> None:
+        if self.done:
+            return
+        self._pieces.append(data)
+        self._waiting_bytes += len(data)
+        if self._waiting_bytes > HIGH_WATER_BYTES and not self._paused and self._flow is not None:
+            self._paused = True
+            self._flow.pause_reading()
+        if self._waiter is not None:
+            self._wake()
+
+    def finish(self) -> None:
+        """The message is complete."""
+        if not self.done:
+            self._end(True)
+
+    def fail(self, error: Exception) -> None:
+        """The message will never be complete; the reader gets `error` once it has read what came before."""
+        if not self.done:
+            self.error = error
+            self._end(False)
+
+    # The reader's side.
+
+    async def read(self) -> bytes:
+        """Whatever has come, waiting for the first of it; empty at the end. Raises what `fail` was given."""
+        while not self._pieces:
+            if self.done:
+                if self.error is not None:
+                    raise self.error
+                return b""
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._take()
+
+    def whole(self) -> bytes | None:
+        """All of it without waiting, if it is complete and well; then nothing is left to read."""
+        if not self.done or self.error is not None:
+            return None
+        return self._take() if self._pieces else b""
+
+    def unread(self, data: bytes) -> None:
+        """Put back what was read, to be read first again."""
+        if data:
+            self._pieces.insert(0, data)
+            self._waiting_bytes += len(data)
+
+    def discard(self) -> None:
+        """Nobody will read the rest: frees what waits, and tells the feeder if more would come."""
+        self._pieces.clear()
+        self._waiting_bytes = 0
+        if not self.done:
+            flow = self._flow
+            self._end(False)
+            if flow is not None:
+                flow.abandon()
+
+    def when_done(self, callback: Callable[[bool], None]) -> None:
+        """Call back when the last byte has been fed: True if the message is complete, False if it failed or was
+        discarded. At once if that is so already."""
+        if self.done:
+            callback(self.error is None)
+        elif self._done_callbacks is None:
+            self._done_callbacks = [callback]
+        else:
+            self._done_callbacks.append(callback)
+
+    def _take(self) -> bytes:
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._waiting_bytes = 0
+        if self._paused:
+            self._paused = False
+            if not self.done and self._flow is not None:
+                self._flow.resume_reading()
+        return data
+
+    def _end(self, complete: bool) -> None:
+        self.done = True
+        if self._waiter is not None:
+            self._wake()
+        callbacks, self._done_callbacks = self._done_callbacks, None
+        for callback in callbacks or ():
+            callback(complete)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+@final
+class ReplayBody:
+    """A request's body that can be sent again as long as it was small enough to be kept.
+
+    Each attempt calls `rewind` and then reads. Kept bytes are bounded by `keep_bytes`; a body that grows past it is
+    streamed on, and the call can no longer be repeated.
+    """
+
+    __slots__ = ("_keep_bytes", "_kept", "_kept_bytes", "_next", "replayable", "source")
+
+    def __init__(self, source: Body | None, keep_bytes: int = 64 * 1024) -> None:
+        self.source = source
+        """None when the request has no body."""
+        self.replayable = True
+        """False from the moment bytes have been read that are not kept."""
+        self._keep_bytes = keep_bytes
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+        self._next = 0
+
+    @property
+    def empty(self) -> bool:
+        """The request has no body at all (not: one of length zero)."""
+        return self.source is None
+
+    def rewind(self) -> None:
+        """Start from the first byte. Only while `replayable`, or before anything has been read."""
+        self._next = 0
+
+    def whole(self) -> bytes | None:
+        """The rest of the body without waiting, if all of it is here; None otherwise."""
+        source = self.source
+        if source is None:
+            return b""
+        if not source.done or source.error is not None:
+            return None
+        pending = self._kept[self._next :]
+        fresh = source.whole()
+        if fresh:
+            pending.append(fresh)
+            self._keep(fresh)
+        self._next = len(self._kept)
+        return pending[0] if len(pending) == 1 else b"".join(pending)
+
+    async def read(self) -> bytes:
+        """The next bytes, empty at the end. Raises what the body failed with."""
+        if self._next < len(self._kept):
+            data = self._kept[self._next]
+            self._next += 1
+            return data
+        if self.source is None:
+            return b""
+        data = await self.source.read()
+        if data:
+            self._keep(data)
+            self._next = len(self._kept)
+        return data
+
+    def _keep(self, data: bytes) -> None:
+        if not self.replayable:
+            return
+        self._kept_bytes += len(data)
+        if self._kept_bytes > self._keep_bytes:
+            self.replayable = False
+            self._kept.clear()
+            self._next = 0
+        else:
+            self._kept.append(data)
