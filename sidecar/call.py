@@ -63,6 +63,10 @@ class Call:
     attempt_deadline_s: float = inf
     attempt_fields: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Fields that go upstream with this attempt only, in place of nothing: `traceparent`, credentials, versions."""
+    expects_continue: bool = False
+    """The application waits for a 100 before it sends its body."""
+    upgrade: bytes | None = None
+    """The protocol that the application asks to change to."""
     trace: Trace | None = None
     waited_s: float = 0.0
     """Time spent waiting on purpose: backoff and limiter."""
@@ -92,7 +96,9 @@ class Reply:
     wait_s: float | None = None
     """How long the provider asked us to stay away, seconds; None when it did not say."""
     tunnel: Tunnel | None = None
-    """Bytes both ways after a 101."""
+    """The way up after a 101; the way down is `body`."""
+    upgrade: bytes | None = None
+    """The protocol that the provider changed to."""
 
 
 @dataclass(slots=True)

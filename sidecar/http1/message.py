@@ -30,8 +30,11 @@ class Headers:
 
     def add(self, name: bytes, value: bytes) -> None:
         """Append a field. A repeated one reads as its values joined by `, ` (RFC 9110 5.3)."""
+        self.append(name.lower(), name, value)
+
+    def append(self, key: bytes, name: bytes, value: bytes) -> None:
+        """`add` for a caller that has the lower-case `key` at hand."""
         self.fields.append((name, value))
-        key = name.lower()
         known = self._index.get(key)
         self._index[key] = value if known is None else known + b", " + value
 
@@ -86,7 +89,17 @@ class Tunnel(Protocol):
 class Body:
     """The bytes of one message as they come: one feeder, one reader, at most about `HIGH_WATER_BYTES` waiting."""
 
-    __slots__ = ("_done_callbacks", "_flow", "_paused", "_pieces", "_waiter", "_waiting_bytes", "done", "error", "trailers")
+    __slots__ = (
+        "_done_callbacks",
+        "_flow",
+        "_paused",
+        "_pieces",
+        "_waiter",
+        "_waiting_bytes",
+        "done",
+        "error",
+        "trailers",
+    )
 
     def __init__(self, flow: Flow | None = None) -> None:
         self._flow = flow
@@ -203,6 +216,10 @@ class Body:
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+COMPLETE = Body.of(b"")
+"""The body of a message that has none. It is complete, so it holds no state and is shared."""
 
 
 @final

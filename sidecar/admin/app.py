@@ -1,0 +1,79 @@
+"""The admin listener's aiohttp application: the route table behind a guard, every error as a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
+
+from aiohttp import web
+
+from sidecar.admin.answers import problem_answer
+from sidecar.admin.guard import Guard
+from sidecar.admin.port import State
+from sidecar.admin.routes import ROUTES, Answer
+from sidecar.telemetry.logs import log
+
+LARGEST_BODY_BYTES: Final = 16 * 1024
+EVERYWHERE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def make_app(state: State, guard: Guard) -> web.Application:
+    """An application that reads and changes `state` for those whom `guard` lets through."""
+    app = web.Application(middlewares=[_answering(guard)], client_max_size=LARGEST_BODY_BYTES)
+    for route in ROUTES:
+        handle = _with_state(route.answer, state)
+        app.router.add_route(route.method, route.path, handle)
+        if route.method == "GET":
+            app.router.add_route("HEAD", route.path, handle)
+            if not route.path.endswith(".json"):
+                twin = "/index.json" if route.path == "/" else f"{route.path}.json"
+                app.router.add_get(twin, handle)
+    return app
+
+
+def _with_state(answer: Answer, state: State) -> Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        return await answer(state, request)
+
+    return handle
+
+
+def _answering(guard: Guard) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    @web.middleware
+    async def answering(request: web.Request, handle: Handler) -> web.StreamResponse:
+        response = _denied(guard, request) or await _answered(request, handle)
+        response.headers.update(EVERYWHERE)
+        return response
+
+    return answering
+
+
+def _denied(guard: Guard, request: web.Request) -> web.Response | None:
+    denial = guard.denial(request.method, request.headers)
+    if denial is None:
+        return None
+    response = problem_answer(denial.status, denial.detail)
+    if denial.challenge:
+        response.headers["WWW-Authenticate"] = denial.challenge
+    return response
+
+
+async def _answered(request: web.Request, handle: Handler) -> web.StreamResponse:
+    try:
+        return await handle(request)
+    except web.HTTPNotFound:
+        return problem_answer(404, "There is no such path: / lists those that there are.")
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted({*error.allowed_methods, "OPTIONS"}))
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers={"Allow": allowed})
+        response = problem_answer(405, f"This path takes {allowed}.")
+        response.headers["Allow"] = allowed
+        return response
+    except web.HTTPRequestEntityTooLarge:
+        return problem_answer(413, f"A body may have {LARGEST_BODY_BYTES} bytes.")
+    except Exception:
+        log.exception("an admin request failed", extra={"path": request.path})
+        return problem_answer(500, "The sidecar failed to answer; its log says how.")

@@ -1,0 +1,69 @@
+"""What the admin listener needs of the daemon, and nothing else of it.
+
+Rows are mappings as their owners describe themselves: a breaker, a limiter or a call knows best what a person would
+ask of it, and the listener only passes it on. The keys are documented in `docs/admin.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+
+Row: TypeAlias = Mapping[str, Any]
+"""One thing as JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of being ready. `detail` says why not, or is empty."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+class State(Protocol):
+    """The daemon as the admin listener sees it."""
+
+    @property
+    def started(self) -> bool:
+        """It has been ready once."""
+        ...
+
+    def checks(self) -> Sequence[Check]:
+        """It is ready when all of them are well."""
+        ...
+
+    def metrics(self, accept: str) -> tuple[bytes, str]:
+        """The exposition and its content type, in the form that `accept` prefers."""
+        ...
+
+    def policies(self) -> Row:
+        """What is in force, since when, and what the last attempt to replace it found wrong."""
+        ...
+
+    async def reload(self) -> bool:
+        """Read the policies again; False when they are not fit, and those in force stay."""
+        ...
+
+    def breakers(self) -> Sequence[Row]: ...
+
+    def force_breaker(self, provider: str, scope: str, state: str, for_s: float | None) -> Row | None:
+        """Hold a breaker `forced-open` or `forced-closed`, until further notice or for a time, or let it go with
+        `auto`. None when there is no such breaker."""
+        ...
+
+    def limits(self) -> Sequence[Row]: ...
+
+    def unknown(self) -> Sequence[Row]:
+        """Hosts that were called without a policy."""
+        ...
+
+    def calls(self) -> Sequence[Row]:
+        """The last calls, newest first, each with every step's decision."""
+        ...
+
+    def catalog(self) -> Sequence[Row]:
+        """Every provider: whose it is, and how it is."""
+        ...

@@ -1,0 +1,217 @@
+"""Every admin path: what it does, what it answers, what it takes. `/openapi.json` and the index are made from this."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, TypeAlias
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sidecar.admin.answers import json_answer, problem_answer
+from sidecar.admin.port import Row, State
+from sidecar.policy.units import Duration
+
+Answer: TypeAlias = Callable[[State, web.Request], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One operation. `fields` names what its JSON answer holds, `query` what may be asked, `refusals` what else it
+    may answer."""
+
+    method: str
+    path: str
+    summary: str
+    answer: Answer
+    fields: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    body: type[BaseModel] | None = None
+    content_type: str = "application/json"
+
+
+class BreakerChange(BaseModel):
+    """What to do with a breaker."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    state: Literal["forced-open", "forced-closed", "auto"] = Field(
+        description="auto lets the breaker decide for itself again."
+    )
+    for_s: Annotated[Duration, Field(gt=0)] | None = Field(
+        None, alias="for", description="How long to hold it there; until further notice when left out."
+    )
+
+
+async def index(state: State, request: web.Request) -> web.Response:
+    paths = [{"method": route.method, "path": route.path, "summary": route.summary} for route in ROUTES]
+    return json_answer({"service": "sidecar", "paths": paths})
+
+
+async def livez(state: State, request: web.Request) -> web.Response:
+    # That the loop came round to answer is all there is to know.
+    return json_answer({"status": "ok"})
+
+
+async def readyz(state: State, request: web.Request) -> web.Response:
+    checks = state.checks()
+    ready = all(check.ok for check in checks)
+    document: dict[str, object] = {"status": "ready" if ready else "not ready"}
+    if "verbose" in request.query:
+        document["checks"] = checks
+    return json_answer(document, 200 if ready else 503)
+
+
+async def startupz(state: State, request: web.Request) -> web.Response:
+    return json_answer({"status": "started"}) if state.started else json_answer({"status": "starting"}, 503)
+
+
+async def metrics(state: State, request: web.Request) -> web.Response:
+    exposition, content_type = state.metrics(request.headers.get("Accept", ""))
+    return web.Response(body=exposition, headers={"Content-Type": content_type})
+
+
+async def policies(state: State, request: web.Request) -> web.Response:
+    return json_answer(state.policies())
+
+
+async def reload(state: State, request: web.Request) -> web.Response:
+    if await state.reload():
+        return json_answer(state.policies())
+    detail = "The policies on disk are not fit, and those in force stay: see `policies.errors`."
+    return problem_answer(422, detail, policies=state.policies())
+
+
+async def breakers(state: State, request: web.Request) -> web.Response:
+    return json_answer({"breakers": _of_provider(state.breakers(), request)})
+
+
+async def change_breaker(state: State, request: web.Request) -> web.Response:
+    try:
+        change = BreakerChange.model_validate_json(await request.read())
+    except ValidationError as error:
+        return problem_answer(400, f"The body is not understood: {_first_fault(error)}.")
+    provider, scope = request.match_info["provider"], request.match_info["scope"]
+    breaker = state.force_breaker(provider, scope, change.state, change.for_s)
+    if breaker is None:
+        return problem_answer(404, "There is no such breaker: /breakers lists those that there are.")
+    return json_answer(breaker)
+
+
+async def limits(state: State, request: web.Request) -> web.Response:
+    return json_answer({"limits": _of_provider(state.limits(), request)})
+
+
+async def unknown(state: State, request: web.Request) -> web.Response:
+    return json_answer({"unknown": state.unknown()})
+
+
+async def calls(state: State, request: web.Request) -> web.Response:
+    rows = _of_provider(state.calls(), request)
+    count = request.query.get("limit", "")
+    if count and not (count.isascii() and count.isdigit()):
+        return problem_answer(400, "`limit` is a whole number.")
+    return json_answer({"calls": rows[: int(count[:9])] if count else rows})
+
+
+async def catalog(state: State, request: web.Request) -> web.Response:
+    return json_answer({"providers": _of_provider(state.catalog(), request)})
+
+
+async def openapi(state: State, request: web.Request) -> web.Response:
+    from sidecar.admin.openapi import document  # noqa: PLC0415 - it reads the table below
+
+    return json_answer(document(ROUTES))
+
+
+def _of_provider(rows: Sequence[Row], request: web.Request) -> Sequence[Row]:
+    provider = request.query.get("provider")
+    return rows if provider is None else [row for row in rows if row.get("provider") == provider]
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    return f"{where}: {fault['msg']}" if where else fault["msg"]
+
+
+_PROVIDER: Final = {"provider": "Only this provider's."}
+
+ROUTES: Final = (
+    Route("GET", "/", "Every path of this listener.", index, {"service": "sidecar", "paths": "The paths."}),
+    Route("GET", "/livez", "Whether the process is alive.", livez, {"status": "ok"}),
+    Route(
+        "GET",
+        "/readyz",
+        "Whether calls are served, and will be for a while.",
+        readyz,
+        {"status": "ready, or not ready", "checks": "With `verbose`: each condition, and why it does not hold."},
+        query={"verbose": "Say why not."},
+        refusals={503: "Not ready."},
+    ),
+    Route(
+        "GET",
+        "/startupz",
+        "Whether it has been ready once.",
+        startupz,
+        {"status": "started, or starting"},
+        refusals={503: "Still starting."},
+    ),
+    Route("GET", "/metrics", "Metrics for Prometheus or OpenMetrics.", metrics, content_type="text/plain"),
+    Route(
+        "GET",
+        "/policies",
+        "The policies in force, and what is wrong with those on disk.",
+        policies,
+        {
+            "digest": "SHA-256 of what is in force.",
+            "loaded_at": "When it was put in force.",
+            "age_s": "Seconds since then.",
+            "files": "The files that it was read from.",
+            "providers": "The providers that it names.",
+            "reloads": "How many reloads there were, and how many failed.",
+            "failed_at": "When the last reload failed; null if it did not.",
+            "errors": "What the last reload found wrong, with file and line; empty when it is in force.",
+        },
+    ),
+    Route(
+        "POST",
+        "/policies/reload",
+        "Read the policies again, now.",
+        reload,
+        refusals={422: "They are not fit; those in force stay."},
+    ),
+    Route(
+        "GET", "/breakers", "Every breaker: its state and history.", breakers, {"breakers": "One each."}, query=_PROVIDER
+    ),
+    Route(
+        "POST",
+        "/breakers/{provider}/{scope}",
+        "Open or close a breaker by hand, or let it go.",
+        change_breaker,
+        refusals={400: "The body is not understood.", 404: "There is no such breaker."},
+        body=BreakerChange,
+    ),
+    Route("GET", "/limits", "Every limiter: its numbers, and who waits.", limits, {"limits": "One each."}, _PROVIDER),
+    Route("GET", "/unknown", "Hosts that were called without a policy.", unknown, {"unknown": "One a host."}),
+    Route(
+        "GET",
+        "/calls",
+        "The last calls, newest first, with every step's decision.",
+        calls,
+        {"calls": "One each."},
+        query={**_PROVIDER, "limit": "At most so many."},
+        refusals={400: "`limit` is no number."},
+    ),
+    Route(
+        "GET",
+        "/catalog",
+        "Every provider: purpose, owner and health.",
+        catalog,
+        {"providers": "One each."},
+        query=_PROVIDER,
+    ),
+    Route("GET", "/openapi.json", "This API as an OpenAPI document.", openapi),
+)

@@ -1,0 +1,359 @@
+"""One connection to a provider, one exchange at a time. It knows bytes and framing; the pool knows when to use it."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+from collections.abc import Callable
+from typing import Protocol, final
+
+from sidecar.errors import Reason, WireError
+from sidecar.http1.limits import HeadLimits
+from sidecar.http1.message import Headers, ReplayBody
+from sidecar.http1.parse import Response, ResponseReader
+from sidecar.http1.tls import TlsClient
+
+DRAIN_BYTES = 64 * 1024
+"""The rest of a reply that nobody wants is read up to this size rather than losing the connection."""
+
+OnInterim = Callable[[int, bytes, Headers], None]
+
+
+class Home(Protocol):
+    """Where a connection belongs."""
+
+    def on_idle(self, connection: ProviderConnection) -> None:
+        """The exchange is complete and the connection can take another."""
+        ...
+
+    def on_gone(self, connection: ProviderConnection) -> None:
+        """The connection is closed, or must not be used again. Called once."""
+        ...
+
+
+@final
+class ProviderConnection(asyncio.Protocol):
+    """`open` (for TLS), then `begin` an exchange, await the reply, and again once the pool has it back."""
+
+    def __init__(self, home: Home, limits: HeadLimits, key: int, tls: TlsClient | None) -> None:
+        self.key = key
+        """Whose connection it is: calls of different credentials never share one."""
+        self.exchanges = 0
+        self.replied = False
+        """Whether any byte has come in the present exchange."""
+        self.idle_since_s = 0.0
+        self.keep_alive_s: float | None = None
+        self.progress = 0
+        """Counts reads, so that a sweep can tell a stalled body from a slow one."""
+        self.reading_paused = False
+        """Whether it is our reader that is slow, and not the provider."""
+        self._home = home
+        self._tls = tls
+        self._reader = ResponseReader(self, limits, self)
+        self._transport: asyncio.Transport | None = None
+        self._opened: asyncio.Future[None] | None = None
+        self._reply: asyncio.Future[Response] | None = None
+        self._response: Response | None = None
+        self._on_interim: OnInterim | None = None
+        self._upgrading = False
+        self._raw = False
+        self._pump: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._write_paused = False
+        self._reusable = True
+        self._gone = False
+
+    # Opening.
+
+    async def open(self) -> None:
+        """Complete the TLS handshake; nothing to do without TLS. Raises WireError."""
+        if self._tls is None:
+            return
+        self._opened = asyncio.get_running_loop().create_future()
+        self._write(self._tls.start())
+        await self._opened
+
+    def _shake(self, data: bytes) -> None:
+        tls, opened = self._tls, self._opened
+        assert tls is not None
+        try:
+            self._write(tls.shake(data))
+        except WireError as error:
+            # The alert that OpenSSL made tells the provider why.
+            self._write(tls.pending_output())
+            self.fail(error)
+            return
+        if tls.established and opened is not None and not opened.done():
+            opened.set_result(None)
+
+    @property
+    def tls(self) -> TlsClient | None:
+        return self._tls
+
+    @property
+    def socket(self) -> socket.socket | None:
+        return None if self._transport is None else self._transport.get_extra_info("socket")
+
+    # An exchange.
+
+    def begin(
+        self,
+        head: bytes,
+        body: ReplayBody,
+        *,
+        chunked: bool,
+        bodiless: bool,
+        upgrading: bool,
+        on_interim: OnInterim | None,
+    ) -> asyncio.Future[Response]:
+        """Send a request and give the future of its reply's head, which may fail with WireError.
+
+        `bodiless` says that the reply will have no body (HEAD)."""
+        self.exchanges += 1
+        self.replied = False
+        self._reader.expects_body = not bodiless
+        self._on_interim = on_interim
+        self._upgrading = upgrading
+        reply = self._reply = asyncio.get_running_loop().create_future()
+        data = body.whole()
+        if data is None:
+            self.write(head)
+            self._pump = asyncio.get_running_loop().create_task(self._send_body(body, chunked))
+        elif chunked:
+            trailers = body.source.trailers if body.source is not None else None
+            self.write(head + (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last_chunk(trailers))
+        else:
+            self.write(head + data if data else head)
+        return reply
+
+    async def _send_body(self, body: ReplayBody, chunked: bool) -> None:
+        try:
+            while data := await body.read():
+                self.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                if self._write_paused:
+                    await self.drain()
+            if chunked:
+                self.write(last_chunk(body.source.trailers if body.source is not None else None))
+        except WireError:
+            return  # The connection has failed already, and has told whom it may concern.
+        except Exception as error:
+            # The application's side broke off, so this request cannot be completed.
+            self._fail_exchange(error)
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, in records where there is TLS."""
+        if self._gone:
+            return
+        self._write(data if self._tls is None else self._tls.encrypt(data))
+
+    async def drain(self) -> None:
+        """Wait until the socket takes more."""
+        if self._write_paused and not self._gone:
+            self._writable = asyncio.get_running_loop().create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+
+    def looks_alive(self) -> bool:
+        """Ask the socket whether the provider has closed it meanwhile. About a microsecond."""
+        probe = self.socket
+        if probe is None:
+            return False
+        poll = select.poll()
+        poll.register(probe.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+        return not poll.poll(0)
+
+    # What the reader says.
+
+    def on_interim(self, status: int, phrase: bytes, headers: Headers) -> None:
+        if self._on_interim is not None and self._reply is not None and not self._reply.done():
+            self._on_interim(status, phrase, headers)
+
+    def on_response(self, response: Response) -> None:
+        reply = self._reply
+        if reply is None or reply.done():
+            self.fail(WireError(Reason.REPLY_MALFORMED, "the provider sent a reply that nobody asked for"))
+            return
+        if response.status == 101:
+            if not self._upgrading:
+                self.fail(WireError(Reason.REPLY_MALFORMED, "the provider changed protocols unasked"))
+                return
+            self._raw = True
+            self._reusable = False
+        self._response = response
+        self._reusable = self._reusable and response.keep_alive
+        if response.keep_alive_s is not None:
+            self.keep_alive_s = response.keep_alive_s
+        reply.set_result(response)
+
+    def on_complete(self) -> None:
+        if self._raw:
+            return
+        self._response = None
+        if self._reply is not None and self._reply.done():
+            self._reply = None
+        if self._pump is not None:
+            if not self._pump.done():
+                # The provider answered before the request was wholly sent: what is left must not become a request.
+                self._pump.cancel()
+                self._reusable = False
+            self._pump = None
+        if self._reusable:
+            self._home.on_idle(self)
+        else:
+            self.close()
+
+    # What the body's reader says (Flow).
+
+    def pause_reading(self) -> None:
+        self.reading_paused = True
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self.reading_paused = False
+        self.progress += 1
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def abandon(self) -> None:
+        response = self._response
+        length = None if response is None else response.headers.get(b"content-length")
+        if length is None or int(length) > DRAIN_BYTES or self._raw:
+            self.abort()
+        else:
+            self.resume_reading()
+
+    # What the transport says.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        tls = self._tls
+        self.progress += 1
+        try:
+            if tls is not None:
+                if not tls.established:
+                    self._shake(data)
+                    if not tls.established:
+                        return
+                    data = b""
+                data = tls.decrypt(data)
+                if tls.closed_cleanly:
+                    self._take(data)
+                    self.eof_received()
+                    return
+                # A key update asks for an answer.
+                if output := tls.pending_output():
+                    self._write(output)
+            if data:
+                self._take(data)
+        except WireError as error:
+            self.fail(error)
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            return
+        self.replied = True
+        if self._raw:
+            self._reader.feed_raw(data)
+        elif self._reply is None:
+            self.fail(WireError(Reason.REPLY_MALFORMED, "the provider sent a reply that nobody asked for"))
+        elif rest := self._reader.feed(data):
+            self._reader.feed_raw(rest)
+
+    def eof_received(self) -> bool:
+        clean = self._tls is None or self._tls.closed_cleanly
+        self._reusable = False
+        if self._raw:
+            # The other direction may go on: the tunnel's owner closes.
+            self._reader.finish_raw()
+            return True
+        if self._reader.eof(clean):
+            self.on_complete()
+        else:
+            self.fail(_lost(self.replied))
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.fail(_lost(self.replied))
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+
+    # The way up after a 101 (Tunnel).
+
+    async def send(self, data: bytes) -> None:
+        self.write(data)
+        if self._write_paused:
+            await self.drain()
+
+    def finish(self) -> None:
+        """Half-close: a TLS connection can only say close_notify."""
+        if self._transport is None or self._gone:
+            return
+        if self._tls is not None:
+            self._write(self._tls.close())
+        elif self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    # The end.
+
+    def fail(self, error: Exception) -> None:
+        """Whatever is under way fails with `error`, and the connection closes."""
+        self._fail_exchange(error)
+
+    def _fail_exchange(self, error: Exception) -> None:
+        for waiting in (self._opened, self._reply):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(error)
+        self._reader.fail_body(error)
+        self.abort()
+
+    def close(self) -> None:
+        """Close politely: TLS says so first."""
+        if self._transport is not None and not self._gone and not self._transport.is_closing():
+            if self._tls is not None and self._tls.established:
+                self._write(self._tls.close())
+            self._transport.close()
+        self._leave()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        if self._pump is not None:
+            self._pump.cancel()
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._home.on_gone(self)
+
+    def _write(self, data: bytes) -> None:
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+
+def _lost(replied: bool) -> WireError:
+    if replied:
+        return WireError(Reason.REPLY_INCOMPLETE, "the provider closed the connection in the middle of its reply")
+    return WireError(Reason.CONNECTION_LOST, "the provider closed the connection before it replied")
+
+
+def last_chunk(trailers: list[tuple[bytes, bytes]] | None) -> bytes:
+    """The end of a chunked body (RFC 9112 7.1)."""
+    if not trailers:
+        return b"0\r\n\r\n"
+    return b"0\r\n" + b"".join(b"%b: %b\r\n" % trailer for trailer in trailers) + b"\r\n"

@@ -1,0 +1,298 @@
+"""Connections to one origin: kept warm, bounded, handed out last in first out."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from sidecar.clock import Alarm, Clock
+from sidecar.errors import Reason, WireError
+from sidecar.http1.connection import OnInterim, ProviderConnection
+from sidecar.http1.dial import Dialer
+from sidecar.http1.limits import PoolLimits
+from sidecar.http1.message import ReplayBody
+from sidecar.http1.parse import Response
+from sidecar.http1.tls import TlsClient, TlsSettings, client_context
+
+SWEEP_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a provider's bytes go. Equal origins share a pool."""
+
+    host: str
+    port: int
+    tls: TlsSettings | None
+    """None for `http://`."""
+    private: bool = False
+    """Whether a policy names this upstream, so that private and loopback addresses are meant."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request to send. Times are on the monotonic clock."""
+
+    head: bytes
+    body: ReplayBody
+    chunked: bool
+    key: int
+    """Whose connection may carry it: calls of different credentials never share one."""
+    deadline_s: float
+    """When the reply's head must be here."""
+    connect_s: float
+    """How long opening a connection may take, seconds."""
+    idle_s: float
+    """How long a reply's body may pause, seconds."""
+    bodiless: bool
+    upgrading: bool
+    repeatable: bool
+    """Whether sending it twice is harmless, so that a connection found dead may be replaced silently."""
+    on_interim: OnInterim | None
+
+
+@final
+class Pool:
+    """Sends exchanges to one origin."""
+
+    def __init__(
+        self, origin: Origin, dialer: Dialer, allows: Callable[[str], bool], limits: PoolLimits, clock: Clock
+    ) -> None:
+        self.origin = origin
+        self._dialer = dialer
+        self._allows = allows
+        self._limits = limits
+        self._clock = clock
+        self._idle: dict[int, list[ProviderConnection]] = {}
+        self._all: set[ProviderConnection] = set()
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._session: ssl.SSLSession | None = None
+        self._busy_idle_s: dict[ProviderConnection, tuple[int, float, float]] = {}
+        self._sweep: Alarm | None = None
+        self.opened = 0
+        """Connections ever opened."""
+
+    @property
+    def open(self) -> int:
+        return len(self._all)
+
+    @property
+    def idle(self) -> int:
+        return sum(map(len, self._idle.values()))
+
+    async def exchange(self, exchange: Exchange) -> tuple[Response, ProviderConnection]:
+        """The reply's head, and the connection it came on. Raises WireError."""
+        fresh = False
+        while True:
+            connection = None if fresh else self._take(exchange)
+            if connection is None:
+                connection = await self._open(exchange)
+            reused = connection.exchanges > 0
+            exchange.body.rewind()
+            try:
+                response = await self._send(connection, exchange)
+            except WireError as error:
+                if error.reason is not Reason.CONNECTION_LOST or not reused:
+                    raise
+                if not exchange.repeatable or not exchange.body.replayable:
+                    raise
+                # It died idle, as kept connections do; nothing of a reply has come, so nothing is lost by asking anew.
+                fresh = True
+                continue
+            return response, connection
+
+    async def _send(self, connection: ProviderConnection, exchange: Exchange) -> Response:
+        alarm = self._clock.at(exchange.deadline_s, lambda: connection.fail(_too_late()))
+        reply = connection.begin(
+            exchange.head,
+            exchange.body,
+            chunked=exchange.chunked,
+            bodiless=exchange.bodiless,
+            upgrading=exchange.upgrading,
+            on_interim=exchange.on_interim,
+        )
+        try:
+            response = await reply
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        finally:
+            alarm.cancel()
+        if not response.body.done and response.status != 101:
+            self._busy_idle_s[connection] = (connection.progress, self._clock.now(), exchange.idle_s)
+            self._watch()
+        return response
+
+    # Taking and opening.
+
+    def _take(self, exchange: Exchange) -> ProviderConnection | None:
+        idle = self._idle.get(exchange.key)
+        while idle:
+            connection = idle.pop()
+            if self._expired(connection) or not (exchange.repeatable or connection.looks_alive()):
+                connection.close()
+                continue
+            return connection
+        return None
+
+    def _expired(self, connection: ProviderConnection) -> bool:
+        limit_s = self._limits.idle_s
+        if connection.keep_alive_s is not None:
+            limit_s = min(limit_s, max(0.0, connection.keep_alive_s - 1.0))
+        return self._clock.now() - connection.idle_since_s > limit_s
+
+    async def _open(self, exchange: Exchange) -> ProviderConnection:
+        while len(self._all) + self._opening >= self._limits.connections:
+            if self._evict():
+                break
+            await self._wait(exchange.deadline_s)
+            connection = self._take(exchange)
+            if connection is not None:
+                return connection
+        self._opening += 1
+        try:
+            async with asyncio.timeout(max(0.0, min(exchange.connect_s, exchange.deadline_s - self._clock.now()))):
+                return await self._connect(exchange.key)
+        except TimeoutError:
+            raise WireError(
+                Reason.CONNECT_TIMEOUT,
+                f"no connection to {self.origin.host}:{self.origin.port} within {exchange.connect_s:g} s",
+                sent=False,
+            ) from None
+        finally:
+            self._opening -= 1
+            self._wake()
+
+    async def _connect(self, key: int) -> ProviderConnection:
+        origin = self.origin
+        connected = await self._dialer.connect(origin.host, origin.port, self._allows)
+        tls = None if origin.tls is None else self._tls(origin.tls)
+        connection = ProviderConnection(self, self._limits.head, key, tls)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: connection, sock=connected)
+            self._all.add(connection)
+            await connection.open()
+        except OSError as error:
+            connected.close()
+            raise WireError(Reason.CONNECT_FAILED, f"the connection broke at once: {error}", sent=False) from None
+        except WireError as error:
+            error.sent = False
+            raise
+        except BaseException:
+            connection.abort()
+            connected.close()
+            raise
+        self.opened += 1
+        return connection
+
+    def _tls(self, settings: TlsSettings) -> TlsClient:
+        try:
+            return TlsClient(client_context(settings), self.origin.host, self._session)
+        except (OSError, ValueError) as error:
+            raise WireError(Reason.TLS_FAILED, f"the policy's TLS files are unusable: {error}", sent=False) from None
+
+    def _evict(self) -> bool:
+        """Close another credential's idle connection to make room."""
+        for idle in self._idle.values():
+            if idle:
+                idle.pop(0).close()
+                return True
+        return False
+
+    async def _wait(self, deadline_s: float) -> None:
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        alarm = self._clock.at(deadline_s, lambda: self._give_up(waiting))
+        self._waiting.append(waiting)
+        try:
+            await waiting
+        except BaseException:
+            # A turn that came in the same instant passes to the next in line.
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
+                self._wake()
+            raise
+        finally:
+            alarm.cancel()
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
+
+    def _give_up(self, waiting: asyncio.Future[None]) -> None:
+        if not waiting.done():
+            text = f"all {self._limits.connections} connections to {self.origin.host} are busy"
+            waiting.set_exception(WireError(Reason.POOL_EXHAUSTED, text, sent=False))
+
+    def _wake(self) -> None:
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_result(None)
+                return
+
+    # What connections say.
+
+    def on_idle(self, connection: ProviderConnection) -> None:
+        connection.idle_since_s = self._clock.now()
+        self._busy_idle_s.pop(connection, None)
+        idle = self._idle.get(connection.key)
+        if idle is None:
+            self._idle[connection.key] = [connection]
+        else:
+            idle.append(connection)
+        if connection.exchanges == 1 and connection.tls is not None:
+            self._session = connection.tls.session
+        if self._waiting:
+            self._wake()
+        if self._sweep is None:
+            self._watch()
+
+    def on_gone(self, connection: ProviderConnection) -> None:
+        self._all.discard(connection)
+        self._busy_idle_s.pop(connection, None)
+        idle = self._idle.get(connection.key)
+        if idle is not None:
+            if connection in idle:
+                idle.remove(connection)
+            if not idle:
+                del self._idle[connection.key]
+        self._wake()
+
+    # Ageing.
+
+    def _watch(self) -> None:
+        if self._sweep is None:
+            self._sweep = self._clock.at(self._clock.now() + SWEEP_S, self._age)
+
+    def _age(self) -> None:
+        """Close what has been idle too long, and fail replies whose body has stalled."""
+        self._sweep = None
+        now_s = self._clock.now()
+        for connection in [one for idle in self._idle.values() for one in idle if self._expired(one)]:
+            connection.close()
+        for connection, (progress, since_s, idle_s) in list(self._busy_idle_s.items()):
+            if connection.progress != progress or connection.reading_paused:
+                self._busy_idle_s[connection] = (connection.progress, now_s, idle_s)
+            elif now_s - since_s > idle_s:
+                connection.fail(
+                    WireError(Reason.REPLY_INCOMPLETE, f"the provider sent nothing for {idle_s:g} s in mid-reply")
+                )
+        if self._idle or self._busy_idle_s:
+            self._watch()
+
+    def close(self) -> None:
+        """Close idle connections now, and the others as they become idle."""
+        self._limits = PoolLimits(self._limits.connections, -1.0, self._limits.head)
+        for connection in [one for idle in self._idle.values() for one in idle]:
+            connection.close()
+
+    def abort(self) -> None:
+        """Close everything now."""
+        for connection in list(self._all):
+            connection.abort()
+
+
+def _too_late() -> WireError:
+    return WireError(Reason.ATTEMPT_TIMEOUT, "the provider did not reply in time")

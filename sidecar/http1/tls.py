@@ -1,0 +1,122 @@
+"""TLS towards providers, inside the connection's own protocol: an `SSLObject` between two memory buffers.
+
+A TLS transport of the event loop costs about twice as much CPU for a small call as this (`docs/architecture.md` has the
+figures), mostly in an extra protocol and its queues.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import final
+
+from sidecar.errors import Reason, WireError
+
+READ_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """How a provider is verified and how we present ourselves. Empty: the system's roots, TLS 1.2 or newer."""
+
+    ca_file: Path | None = None
+    minimum: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2
+    client_cert: Path | None = None
+    client_key: Path | None = None
+
+
+@lru_cache(maxsize=256)
+def client_context(settings: TlsSettings) -> ssl.SSLContext:
+    """A context for `settings`, shared: the system's roots alone take megabytes. Raises OSError (ssl.SSLError too)
+    when a file cannot be read."""
+    context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
+    context.minimum_version = settings.minimum
+    context.set_alpn_protocols(["http/1.1"])
+    if settings.client_cert is not None:
+        context.load_cert_chain(settings.client_cert, settings.client_key)
+    return context
+
+
+@final
+class TlsClient:
+    """One connection's TLS state: ciphertext in and out by method calls, no I/O."""
+
+    __slots__ = ("_incoming", "_outgoing", "_ssl", "closed_cleanly", "established")
+
+    def __init__(self, context: ssl.SSLContext, server_name: str, session: ssl.SSLSession | None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
+        self.established = False
+        self.closed_cleanly = False
+        """True once the peer has said that it will send no more (close_notify)."""
+
+    def start(self) -> bytes:
+        """The first bytes to send."""
+        return self.shake(b"")
+
+    def shake(self, data: bytes) -> bytes:
+        """Take handshake bytes; gives bytes to send, and sets `established` when done. Raises WireError."""
+        if data:
+            self._incoming.write(data)
+        try:
+            self._ssl.do_handshake()
+            self.established = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            raise WireError(Reason.TLS_FAILED, _explain(error), sent=False) from None
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> bytes:
+        """What the peer said in `data`, which may end within a record. Raises WireError on a broken record."""
+        tls, incoming = self._ssl, self._incoming
+        if data:
+            incoming.write(data)
+        pieces: list[bytes] = []
+        try:
+            while plain := tls.read(READ_BYTES):
+                pieces.append(plain)
+                if not incoming.pending and not tls.pending():
+                    # Nearly always after one round; another would cost an exception to say "no more".
+                    break
+            else:
+                self.closed_cleanly = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError as error:
+            raise WireError(Reason.REPLY_INCOMPLETE, _explain(error)) from None
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def encrypt(self, data: bytes) -> bytes:
+        """Records that carry `data`."""
+        self._ssl.write(data)
+        return self._outgoing.read()
+
+    def pending_output(self) -> bytes:
+        """What TLS itself wants to send: key updates, alerts."""
+        return self._outgoing.read() if self._outgoing.pending else b""
+
+    def close(self) -> bytes:
+        """The close_notify to send."""
+        with contextlib.suppress(ssl.SSLError, ValueError):
+            self._ssl.unwrap()
+        return self._outgoing.read()
+
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What a later connection can resume; with TLS 1.3 only after the first reply."""
+        return self._ssl.session
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self._ssl.session_reused)
+
+
+def _explain(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the provider's certificate is not accepted: {error.verify_message}"
+    return f"TLS failed: {(error.reason or 'protocol error').replace('_', ' ').lower()}"

@@ -1,0 +1,209 @@
+"""From a request to a call, through the pipeline in force, and back to an answer. The one place where both meet."""
+
+from __future__ import annotations
+
+import logging
+from random import getrandbits
+from typing import Protocol
+
+from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply
+from sidecar.clock import Clock
+from sidecar.errors import ClientError, Reason, Verdict
+from sidecar.http1.message import ReplayBody
+from sidecar.http1.parse import Request
+from sidecar.http1.server import Answer, ServerConnection
+from sidecar.intercept.problem import Refusal, problem
+from sidecar.intercept.target import Destination, destination, split_prefix
+from sidecar.rules.egress import METADATA_HOSTS, is_own_address
+
+log = logging.getLogger(__name__)
+
+
+class Pipeline(Protocol):
+    """One route's compiled steps."""
+
+    @property
+    def provider(self) -> str: ...
+    @property
+    def route(self) -> str: ...
+    @property
+    def upstream(self) -> str: ...
+    @property
+    def handle(self) -> Handler: ...
+
+
+class Provider(Protocol):
+    """One provider's routes."""
+
+    def pipeline(self, method: str, path: bytes) -> Pipeline: ...
+
+
+class Directory(Protocol):
+    """The policies in force. Replaced as a whole by a reload."""
+
+    def by_name(self, name: bytes) -> Provider | None: ...
+    def by_host(self, host: bytes, port: int | None) -> Provider | None: ...
+    def unknown(self, host: str, port: int, secure: bool) -> Pipeline | None:
+        """What carries a call to a host without a policy; None where egress is denied. Counts the host."""
+        ...
+
+
+class Router:
+    """Answers requests with the directory in force when each began."""
+
+    def __init__(self, directory: Directory, clock: Clock, via_name: bytes, replay_bytes: int) -> None:
+        self.directory = directory
+        self._clock = clock
+        self._via_name = via_name
+        self._replay_bytes = replay_bytes
+
+    async def handle(self, connection: ServerConnection, request: Request) -> Answer:
+        """Never raises but for cancellation."""
+        call_id = f"{getrandbits(64) or 1:016x}"
+        try:
+            call, pipeline = self._call(connection, request, call_id)
+        except ClientError as error:
+            return _refused(Refusal(error.reason, error.detail, call_id))
+        try:
+            outcome = await pipeline.handle(call)
+        except ClientError as error:
+            return _refused(
+                Refusal(error.reason, error.detail, call_id, Verdict.REJECTED, call.provider, call.route, call.attempt)
+            )
+        except Exception:
+            log.exception("a step failed", extra={"call_id": call_id, "provider": call.provider, "route": call.route})
+            outcome = Failure(Reason.INTERNAL, "a fault of the sidecar's own; its log has this id", Verdict.LOCAL)
+        return answer(call, pipeline, outcome)
+
+    def _call(self, connection: ServerConnection, request: Request, call_id: str) -> tuple[Call, Pipeline]:
+        headers = request.headers
+        if request.method == "CONNECT":
+            raise ClientError(
+                Reason.NOT_IMPLEMENTED,
+                "CONNECT is not supported yet; call the provider by http:// through HTTP_PROXY, or by"
+                " a base URL of this listener",
+            )
+        via = headers.get(b"via")
+        if via is not None and self._via_name in via:
+            raise ClientError(Reason.LOOP, "an upstream leads back to this sidecar; look at the policy's `upstream`")
+        if b"sidecar" in headers:
+            headers.remove(b"sidecar")
+        goal = destination(request.target, request.host)
+        mode, target, pipeline = self._find(goal, request.method)
+        return (
+            Call(
+                call_id,
+                mode,
+                request.method,
+                target,
+                headers,
+                ReplayBody(request.body, self._replay_bytes),
+                pipeline.provider,
+                pipeline.route,
+                self._clock.now(),
+                expects_continue=request.expects_continue,
+                upgrade=request.upgrade,
+                on_interim=connection.interim if request.version == "1.1" else None,
+            ),
+            pipeline,
+        )
+
+    def _find(self, goal: Destination, method: str) -> tuple[Mode, bytes, Pipeline]:
+        """A policy's host wins over a prefix, since a host cannot be meant by accident."""
+        directory, target, mode = self.directory, goal.target, goal.mode
+        provider = directory.by_host(goal.host, goal.port)
+        if provider is None and mode is Mode.HOST:
+            name, rest = split_prefix(target)
+            provider = directory.by_name(name)
+            if provider is not None:
+                mode, target = Mode.REVERSE, rest
+            elif is_own_address(goal.host.decode("ascii")):
+                raise ClientError(Reason.UNKNOWN_PROVIDER, _no_such(name))
+        if provider is not None:
+            return mode, target, provider.pipeline(method, target.partition(b"?")[0])
+        return mode, target, self._unknown(goal)
+
+    def _unknown(self, goal: Destination) -> Pipeline:
+        host = goal.host.decode("ascii")
+        port = goal.port or (443 if goal.secure else 80)
+        if host in METADATA_HOSTS:
+            raise ClientError(Reason.ADDRESS_DENIED, f"{host} hands out the machine's own credentials: never called")
+        pipeline = self.directory.unknown(host, port, goal.secure)
+        if pipeline is None:
+            raise ClientError(
+                Reason.EGRESS_DENIED,
+                f"no policy has the host {host}, and egress to unknown hosts or to port {port} is denied;"
+                " add a policy for it, or change `egress` in defaults.yaml",
+            )
+        return pipeline
+
+
+def answer(call: Call, pipeline: Pipeline, outcome: Outcome) -> Answer:
+    """An outcome as the application sees it (PRODUCT: headers and errors)."""
+    if isinstance(outcome, Failure):
+        refusal = Refusal(
+            outcome.reason,
+            outcome.detail,
+            call.id,
+            outcome.verdict,
+            call.provider,
+            call.route,
+            call.attempt,
+            outcome.wait_s,
+            pipeline.upstream,
+        )
+        return problem(refusal, sidecar_field(call, outcome.verdict, final=True))
+    return _passed_on(call, outcome)
+
+
+def _passed_on(call: Call, reply: Reply) -> Answer:
+    headers = reply.headers
+    if b"sidecar" in headers:
+        headers.remove(b"sidecar")
+    extra = [(b"Sidecar", sidecar_field(call, reply.verdict, call.final))]
+    return Answer(reply.status, reply.phrase, headers, extra, reply.body, reply.tunnel, reply.upgrade)
+
+
+def sidecar_field(call: Call, verdict: Verdict, final: bool) -> bytes:
+    """The `Sidecar` field: a dictionary (RFC 9651 3.2)."""
+    text = (
+        f'provider={_item(call.provider)}, route="{call.route}", attempts={call.attempt},'
+        f' outcome={verdict.value}, id="{call.id}"'
+    )
+    if call.waited_s:
+        text += f", waited={call.waited_s:.3f}"
+    if final:
+        text += ", retry=no"
+    return text.encode("ascii")
+
+
+def _item(name: str) -> str:
+    """A provider's name as a token, or quoted where a token may not begin with a digit."""
+    return name if name[:1].isalpha() else f'"{name}"'
+
+
+def refuse(reason: Reason, detail: str) -> Answer:
+    """The answer to what could not be read as a request. For `http1.Server`."""
+    return _refused(Refusal(reason, detail, f"{getrandbits(64) or 1:016x}"))
+
+
+CLOSING = frozenset(
+    (Reason.BAD_REQUEST, Reason.REQUEST_TIMEOUT, Reason.BODY_TOO_LARGE, Reason.NOT_IMPLEMENTED, Reason.HEAD_TOO_LARGE)
+)
+
+
+def _refused(refusal: Refusal) -> Answer:
+    parts = [f"attempts={refusal.attempts}", f"outcome={refusal.verdict.value}", f'id="{refusal.id}"', "retry=no"]
+    if refusal.provider is not None:
+        parts[:0] = [f"provider={_item(refusal.provider)}", f'route="{refusal.route}"']
+    made = problem(refusal, ", ".join(parts).encode("ascii"))
+    made.close = refusal.reason in CLOSING
+    return made
+
+
+def _no_such(name: bytes) -> str:
+    shown = name.decode("latin-1")[:64]
+    plain = "".join(char if char.isalnum() or char in "-_." else "?" for char in shown)
+    return (
+        f"no policy has the name `{plain}`; calls go to /<provider>/<path>, and the admin's /policies lists providers"
+    )

@@ -1,0 +1,42 @@
+"""Laying one policy over another: mappings merge by key, everything else is replaced, and places stay true.
+
+What may live here: the merge. Which trees are laid over which is `sources.py`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import reduce
+
+from sidecar.policy.tree import Node
+
+
+def merge(base: Node, over: Node) -> Node:
+    """`over` laid over `base`. A step that is off below comes back as a mapping above, and the other way round."""
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+        return over
+    merged = dict(base.value)
+    for key, node in over.value.items():
+        below = merged.get(key)
+        merged[key] = node if below is None else merge(below, node)
+    return Node(merged, over.place, over.key_place)
+
+
+def merge_all(layers: Collection[Node]) -> Node:
+    """Every layer over the one before it, at least one."""
+    return reduce(merge, layers)
+
+
+def without(node: Node, keys: Collection[str]) -> Node:
+    """A mapping without some of its keys; anything else as it is."""
+    if not isinstance(node.value, dict) or node.value.keys().isdisjoint(keys):
+        return node
+    kept = {key: below for key, below in node.value.items() if key not in keys}
+    return Node(kept, node.place, node.key_place)
+
+
+def only(node: Node, keys: Collection[str]) -> Node:
+    """A mapping with no other keys than some; anything else as it is."""
+    if not isinstance(node.value, dict):
+        return node
+    return Node({key: below for key, below in node.value.items() if key in keys}, node.place, node.key_place)

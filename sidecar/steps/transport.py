@@ -1,0 +1,97 @@
+"""The innermost handler: one attempt on the wire. Where `http1`'s errors become failures with a verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecar.call import Call, Failure, Handler, Outcome, Reply
+from sidecar.clock import Clock
+from sidecar.errors import Reason, Verdict, WireError
+from sidecar.http1.message import Headers
+from sidecar.http1.pool import Exchange, Pool
+
+IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
+"""Methods that may be sent twice (RFC 9110 9.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportSettings:
+    """How long an attempt's parts may take, and what names the upstream."""
+
+    authority: str
+    """The `Host` to send."""
+    connect_s: float = 2.0
+    attempt_s: float = 10.0
+    idle_s: float = 60.0
+
+
+def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes) -> Handler:
+    """A handler that sends each call through `pool`. `via` is this daemon's own `Via` entry."""
+    host = b"Host: " + settings.authority.encode("ascii")
+    via_line = b"Via: " + via
+    connect_s, attempt_s, idle_s = settings.connect_s, settings.attempt_s, settings.idle_s
+    now, join = clock.now, b": ".join
+
+    async def transport(call: Call) -> Outcome:
+        headers, body, upgrade = call.headers, call.body, call.upgrade
+        deadline_s = call.attempt_deadline_s = min(call.deadline_s, now() + attempt_s)
+        chunked = not body.empty and b"content-length" not in headers
+        lines = [b"%b %b HTTP/1.1" % (call.method.encode(), call.target), host, *map(join, headers.fields)]
+        if call.attempt_fields:
+            lines += map(join, call.attempt_fields)
+        lines.append(via_line)
+        if chunked:
+            lines.append(b"Transfer-Encoding: chunked")
+        if call.expects_continue and call.attempt <= 1:
+            lines.append(b"Expect: 100-continue")
+        if upgrade is not None:
+            lines.append(b"Upgrade: %b\r\nConnection: Upgrade" % upgrade)
+        lines += END
+        exchange = Exchange(
+            b"\r\n".join(lines),
+            body,
+            chunked,
+            credential_key(headers),
+            deadline_s,
+            connect_s,
+            idle_s,
+            call.method == "HEAD",
+            upgrade is not None,
+            call.method in IDEMPOTENT or b"idempotency-key" in headers,
+            call.on_interim,
+        )
+        try:
+            response, connection = await pool.exchange(exchange)
+        except WireError as error:
+            return failure(error, call)
+        reply = Reply(response.status, response.phrase, response.headers, response.body)
+        if response.upgrade is not None:
+            reply.tunnel, reply.upgrade = connection, response.upgrade
+        return reply
+
+    return transport
+
+
+END = (b"", b"")
+
+
+def credential_key(headers: Headers) -> int:
+    """Tells callers apart so that they share no connection. A hash within this process, never shown or stored."""
+    authorization, api_key = headers.get(b"authorization"), headers.get(b"x-api-key")
+    if api_key is None:
+        return 0 if authorization is None else hash(authorization)
+    return hash((authorization, api_key))
+
+
+LOCAL = frozenset((Reason.ADDRESS_DENIED, Reason.POOL_EXHAUSTED))
+"""Failures to connect that say nothing about the provider."""
+
+
+def failure(error: WireError, call: Call) -> Failure:
+    """What a failed exchange means to the steps above."""
+    reason, detail = error.reason, error.detail
+    if reason in LOCAL:
+        return Failure(reason, detail, Verdict.LOCAL)
+    if reason is Reason.ATTEMPT_TIMEOUT and call.attempt_deadline_s >= call.deadline_s:
+        reason, detail = Reason.TOTAL_TIMEOUT, "the provider had not replied when the call's deadline passed"
+    return Failure(reason, detail, Verdict.TRANSIENT if error.sent else Verdict.UNREACHABLE)
