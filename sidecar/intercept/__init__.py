@@ -1,1 +1,1 @@
-"""How calls get in: which provider and route a request is for, and how an outcome is answered. No resilience decisions."""
+"""How calls get in: which route a request is for, and how an outcome is answered. No resilience decisions."""
