@@ -42,7 +42,7 @@ class Directory(Protocol):
     """The policies in force. Replaced as a whole by a reload."""
 
     def by_name(self, name: bytes) -> Provider | None: ...
-    def by_host(self, host: bytes, port: int | None) -> Provider | None: ...
+    def by_host(self, authority: bytes) -> Provider | None: ...
     def unknown(self, host: str, port: int, secure: bool) -> Pipeline | None:
         """What carries a call to a host without a policy; None where egress is denied. Counts the host."""
         ...
@@ -111,7 +111,7 @@ class Router:
     def _find(self, goal: Destination, method: str) -> tuple[Mode, bytes, Pipeline]:
         """A policy's host wins over a prefix, since a host cannot be meant by accident."""
         directory, target, mode = self.directory, goal.target, goal.mode
-        provider = directory.by_host(goal.host, goal.port)
+        provider = directory.by_host(goal.authority)
         if provider is None and mode is Mode.HOST:
             name, rest = split_prefix(target)
             provider = directory.by_name(name)

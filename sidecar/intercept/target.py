@@ -22,6 +22,8 @@ class Destination:
     port: int | None
     target: bytes
     """Origin form, or `*`."""
+    authority: bytes = b""
+    """Host and port as they came."""
     secure: bool = False
     """Whether the application itself wrote `https`."""
 
@@ -30,7 +32,7 @@ def destination(target: bytes, host: bytes | None) -> Destination:
     """Read a request's target. A target in absolute form overrules `Host` (RFC 9112 3.2.2). Raises ClientError."""
     if target.startswith(b"/") or target == b"*":
         name, port = split_authority(host or b"")
-        return Destination(Mode.HOST, name, port, target)
+        return Destination(Mode.HOST, name, port, target, host or b"")
     absolute = ABSOLUTE.fullmatch(target)
     if absolute is None:
         raise ClientError(Reason.BAD_REQUEST, "the request target is neither a path nor an http(s) URL")
@@ -40,7 +42,7 @@ def destination(target: bytes, host: bytes | None) -> Destination:
         raise ClientError(Reason.BAD_REQUEST, "the request target names no host")
     if not rest.startswith(b"/"):
         rest = b"/" + rest
-    return Destination(Mode.FORWARD, name, port, rest, scheme.lower() == b"https")
+    return Destination(Mode.FORWARD, name, port, rest, authority, scheme.lower() == b"https")
 
 
 def split_authority(authority: bytes) -> tuple[bytes, int | None]:
