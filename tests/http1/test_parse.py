@@ -153,7 +153,9 @@ def test_a_large_body_before_a_head_does_not_count_as_head() -> None:
     assert [request.method for request in requests] == ["POST", "GET"]
 
 
-@pytest.mark.parametrize("data", [H + b"Content-Length: 11\r\n\r\n", H + b"Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890"])
+@pytest.mark.parametrize(
+    "data", [H + b"Content-Length: 11\r\n\r\n", H + b"Transfer-Encoding: chunked\r\n\r\nb\r\n01234567890"]
+)
 def test_a_body_beyond_the_limit_is_refused(data: bytes) -> None:
     reader = RequestReader(Flow(), HeadLimits(), 10, lambda request: None)
     with pytest.raises(ClientError) as refusal:
@@ -225,7 +227,9 @@ def test_a_reply_reads_the_same_however_it_is_cut(cuts: list[int]) -> None:
     assert (response.keep_alive, response.keep_alive_s) == (True, 5.0)
 
 
-@pytest.mark.parametrize("framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked", b"X: y", b"Content-Length: 0"])
+@pytest.mark.parametrize(
+    "framing", [b"Content-Length: 9", b"Transfer-Encoding: chunked", b"X: y", b"Content-Length: 0"]
+)
 def test_the_reply_to_a_head_has_no_body_whatever_it_announces(framing: bytes) -> None:
     sink, _ = read_response(b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n", head=True)
     assert sink.complete == 1

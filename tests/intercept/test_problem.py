@@ -11,7 +11,9 @@ from sidecar.intercept.problem import ROWS, Refusal, problem
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_answers_in_full(reason: Reason) -> None:
-    refusal = Refusal(reason, 'say "why" – now', "00000000000000ab", Verdict.LOCAL, "stripe", "charge", 2, 2.2, "a.test")
+    refusal = Refusal(
+        reason, 'say "why" – now', "00000000000000ab", Verdict.LOCAL, "stripe", "charge", 2, 2.2, "a.test"
+    )
     answer = problem(refusal, b"provider=stripe")
     fields = dict(answer.extra)
     body = answer.body.whole()

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from sidecar.rules.egress import METADATA, is_own_address, may_call
 
-INNER = ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.1.1", "100.64.0.1", "::1", "fe80::1%eth0", "fc00::1"]
+INNER = [
+    "127.0.0.1",
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.1.1",
+    "100.64.0.1",
+    "::1",
+    "fe80::1%eth0",
+    "fc00::1",
+]
 
 
 @pytest.mark.parametrize("address", INNER)

@@ -1,0 +1,471 @@
+"""Providers that misbehave on demand: raw bytes over real sockets on 127.0.0.1, plain or TLS.
+
+A *script* runs once a connection and may do anything with it. An *answer* runs once a request, inside the script that
+`serve` makes of it. Tests block on sockets of their own, so providers run on the loop of a `Stage` in another thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http
+import os
+import socket
+import ssl
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
+
+KEPT_BYTES = 1024 * 1024
+"""How much of what a connection received is kept for a test to look at."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as its bytes came."""
+
+    head: bytes
+    """Request line and fields with their line ends, without the empty line."""
+    body: bytes = b""
+    trailers: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    @property
+    def line(self) -> bytes:
+        return self.head.split(b"\r\n", 1)[0]
+
+    @property
+    def method(self) -> bytes:
+        return self.line.split(b" ")[0]
+
+    @property
+    def target(self) -> bytes:
+        return self.line.split(b" ")[1]
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        return parse_fields(self.head.split(b"\r\n")[1:])
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Each value of that name, whatever its case, in order."""
+        return [value for known, value in self.fields if known.lower() == name.lower()]
+
+    def one(self, name: bytes) -> bytes:
+        values = self.all(name)
+        assert len(values) == 1, f"{name!r} {len(values)} times in {self.head!r}"
+        return values[0]
+
+
+def parse_fields(lines: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """(name, value) of each non-empty field line, white space around the value cut off."""
+    pairs = (line.partition(b":") for line in lines if line)
+    return [(name, value.strip(b" \t")) for name, _, value in pairs]
+
+
+class _Recorder(asyncio.StreamReader):
+    """A reader that remembers what came, whether or not a script has read it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=KEPT_BYTES, loop=loop)
+        self.received = bytearray()
+        self.received_bytes = 0
+        self.ended = threading.Event()
+
+    def feed_data(self, data: bytes) -> None:
+        self.received_bytes += len(data)
+        if len(self.received) < KEPT_BYTES:
+            self.received += data
+        super().feed_data(data)
+
+    def feed_eof(self) -> None:
+        self.ended.set()
+        super().feed_eof()
+
+    def set_exception(self, exc: Exception) -> None:
+        self.ended.set()
+        super().set_exception(exc)
+
+
+class Connection:
+    """One accepted connection, as a script drives it and a test inspects it."""
+
+    def __init__(self, number: int, reader: _Recorder, writer: asyncio.StreamWriter) -> None:
+        self.number = number
+        """1 for the provider's first."""
+        self.reader = reader
+        self.writer = writer
+        self.requests: list[Request] = []
+        self.ended = reader.ended
+        """Set when the peer has closed, half-closed or reset."""
+        self.sent_bytes = 0
+
+    @property
+    def received(self) -> bytes:
+        return bytes(self.reader.received)
+
+    @property
+    def received_bytes(self) -> int:
+        return self.reader.received_bytes
+
+    async def head(self) -> Request | None:
+        """The next request's head, its body left unread; None when the peer closed instead."""
+        try:
+            head = await self.reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        request = Request(head[:-2])
+        self.requests.append(request)
+        return request
+
+    async def body(self, request: Request) -> None:
+        """Read the request's body to its end, as its framing says."""
+        if request.all(b"transfer-encoding"):
+            await self._chunks(request)
+        elif length := request.all(b"content-length"):
+            request.body = await self.reader.readexactly(int(length[0]))
+
+    async def _chunks(self, request: Request) -> None:
+        body = bytearray()
+        while size := int((await self.reader.readuntil(b"\r\n")).split(b";")[0], 16):
+            body += await self.reader.readexactly(size)
+            assert await self.reader.readexactly(2) == b"\r\n"
+        request.body = bytes(body)
+        lines = []
+        while (line := await self.reader.readuntil(b"\r\n")) != b"\r\n":
+            lines.append(line[:-2])
+        request.trailers = parse_fields(lines)
+
+    async def request(self) -> Request | None:
+        """The next request with its whole body; None when the peer closed instead."""
+        request = await self.head()
+        if request is not None:
+            await self.body(request)
+        return request
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+        self.sent_bytes += len(data)
+
+    def finish(self) -> None:
+        """Send no more, go on reading."""
+        self.writer.write_eof()
+
+    def finish_tcp(self) -> None:
+        """End the TCP stream under TLS, without the close_notify that would make the end a proper one."""
+        descriptor = self.writer.get_extra_info("socket").fileno()
+        with socket.socket(fileno=os.dup(descriptor)) as sock:
+            sock.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.writer.close()
+
+    def reset(self) -> None:
+        """End with RST, not FIN."""
+        sock = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+
+    async def until_ended(self) -> None:
+        """Read and drop whatever comes until the peer is gone."""
+        with contextlib.suppress(ConnectionError):
+            while await self.reader.read(65536):
+                pass
+
+
+Script: TypeAlias = Callable[[Connection], Awaitable[None]]
+Answer: TypeAlias = Callable[[Connection, Request], Awaitable[None]]
+
+
+class Provider:
+    """A listening socket that runs `script` for every connection. `script` may be replaced at any time."""
+
+    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
+        self.script = script
+        self.connections: list[Connection] = []
+        self.errors: list[BaseException] = []
+        """What scripts raised that was not the peer going away."""
+        self.port = 0
+        self._context = context
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def requests(self) -> list[Request]:
+        """All requests so far, connection by connection."""
+        return [request for connection in self.connections for request in connection.requests]
+
+    @property
+    def received_bytes(self) -> int:
+        return sum(connection.received_bytes for connection in self.connections)
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            lambda: asyncio.StreamReaderProtocol(_Recorder(loop), self._run, loop=loop),
+            "127.0.0.1",
+            self.port,
+            ssl=self._context,
+            backlog=2048,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        """Close the listener and every connection. The port may be listened on again by `start`."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for connection in self.connections:
+            connection.writer.transport.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert isinstance(reader, _Recorder)
+        connection = Connection(len(self.connections) + 1, reader, writer)
+        self.connections.append(connection)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self.script(connection)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError, ssl.SSLError):
+            pass
+        except Exception as error:
+            self.errors.append(error)
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+
+class Stage:
+    """An event loop in a thread of its own, where providers run."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="providers", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run to its end on the stage's loop, and wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=30)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+class Gate:
+    """Shut until a test opens it; scripts wait at it. Safe across threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    async def passed(self) -> None:
+        with self._lock:
+            if self._is_open:
+                return
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+        await future
+
+    def open(self) -> None:
+        with self._lock:
+            self._is_open = True
+            waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            future.get_loop().call_soon_threadsafe(_release, future)
+
+
+def _release(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+# Answers: what to do with one request.
+
+
+def head_of(status: int, *fields: bytes, phrase: bytes | None = None, version: bytes = b"1.1") -> bytes:
+    """A reply's head with its empty line; each field is a whole line without its end."""
+    if phrase is None:
+        phrase = http.HTTPStatus(status).phrase.encode() if status in http.HTTPStatus else b"Odd"
+    return b"\r\n".join([b"HTTP/%b %d %b" % (version, status, phrase), *fields, b"", b""])
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+def reply(status: int = 200, body: bytes = b"", *fields: bytes) -> Answer:
+    """A reply framed by length; to HEAD, its head alone."""
+    bodyless = status in {204, 304}
+    length = () if bodyless else (b"Content-Length: %d" % len(body),)
+    head = head_of(status, *fields, *length)
+
+    async def answer(connection: Connection, request: Request) -> None:
+        await connection.send(head if bodyless or request.method == b"HEAD" else head + body)
+
+    return answer
+
+
+def raw(data: bytes, *, close: bool = False) -> Answer:
+    """These very bytes, and the end of the connection if asked."""
+
+    async def answer(connection: Connection, _request: Request) -> None:
+        await connection.send(data)
+        if close:
+            connection.close()
+
+    return answer
+
+
+def chunked(*pieces: bytes, trailers: Sequence[bytes] = (), fields: Sequence[bytes] = ()) -> Answer:
+    data = head_of(200, *fields, b"Transfer-Encoding: chunked") + b"".join(map(chunk, pieces))
+    return raw(b"\r\n".join([data + b"0", *trailers, b"", b""]))
+
+
+def until_close(body: bytes, *fields: bytes) -> Answer:
+    return raw(head_of(200, *fields) + body, close=True)
+
+
+def drip(*pieces: bytes, gate: Gate) -> Answer:
+    """Chunks: the first at once, the others and the end when the gate opens."""
+
+    async def answer(connection: Connection, _request: Request) -> None:
+        fields = (b"Content-Type: text/event-stream", b"Transfer-Encoding: chunked")
+        await connection.send(head_of(200, *fields) + chunk(pieces[0]))
+        await gate.passed()
+        await connection.send(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
+
+    return answer
+
+
+def interim(status: int, *fields: bytes, then: Answer) -> Answer:
+    async def answer(connection: Connection, request: Request) -> None:
+        await connection.send(head_of(status, *fields))
+        await then(connection, request)
+
+    return answer
+
+
+def after(gate: Gate, then: Answer) -> Answer:
+    """The answer, once the gate is open."""
+
+    async def answer(connection: Connection, request: Request) -> None:
+        await gate.passed()
+        await then(connection, request)
+
+    return answer
+
+
+def late(delay_s: float, then: Answer) -> Answer:
+    async def answer(connection: Connection, request: Request) -> None:
+        await asyncio.sleep(delay_s)
+        await then(connection, request)
+
+    return answer
+
+
+def echo() -> Answer:
+    """200 with the request's own body."""
+
+    async def answer(connection: Connection, request: Request) -> None:
+        await connection.send(head_of(200, b"Content-Length: %d" % len(request.body)) + request.body)
+
+    return answer
+
+
+async def stall(connection: Connection, _request: Request | None = None) -> None:
+    """Never answer; end when the peer does. Serves as a script, too: then not even TLS is spoken."""
+    await connection.until_ended()
+
+
+async def hang_up(connection: Connection, _request: Request) -> None:
+    """Close instead of replying."""
+    connection.close()
+
+
+async def reset(connection: Connection, _request: Request) -> None:
+    """RST instead of a reply."""
+    connection.reset()
+
+
+# Scripts: what to do with one connection.
+
+
+def serve(*answers: Answer) -> Script:
+    """Answer requests with keep-alive: the nth of the provider's with the nth answer, all later ones with the last."""
+    asked = 0
+
+    async def script(connection: Connection) -> None:
+        nonlocal asked
+        while (request := await connection.request()) is not None:
+            asked += 1
+            await answers[min(asked, len(answers)) - 1](connection, request)
+            if connection.writer.is_closing():
+                return
+
+    return script
+
+
+def by_connection(*scripts: Script) -> Script:
+    """The nth connection runs the nth script, all later ones the last."""
+
+    async def script(connection: Connection) -> None:
+        await scripts[min(connection.number, len(scripts)) - 1](connection)
+
+    return script
+
+
+def serve_then(count: int, last: Answer) -> Script:
+    """Answer `count` requests well and keep the connection; then do `last` to the next."""
+
+    async def script(connection: Connection) -> None:
+        for _ in range(count):
+            request = await connection.request()
+            if request is None:
+                return
+            await reply(200, b"well", b"Connection: keep-alive")(connection, request)
+        request = await connection.request()
+        if request is not None:
+            await last(connection, request)
+
+    return script
+
+
+def answer_early(answer: Answer, *, close: bool) -> Script:
+    """Answer as soon as the head is there, the body unread; then close, or read on."""
+
+    async def script(connection: Connection) -> None:
+        request = await connection.head()
+        if request is None:
+            return
+        await answer(connection, request)
+        if not close:
+            await connection.until_ended()
+
+    return script
+
+
+def upgrade_echo(protocol: bytes = b"websocket") -> Script:
+    """101 and a greeting in one segment, then every byte back as it came, until the peer's end."""
+
+    async def script(connection: Connection) -> None:
+        if await connection.request() is None:
+            return
+        await connection.send(head_of(101, b"Upgrade: " + protocol, b"Connection: Upgrade") + b"welcome")
+        while data := await connection.reader.read(65536):
+            await connection.send(data)
+
+    return script

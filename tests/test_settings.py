@@ -1,0 +1,186 @@
+"""Settings: every flag, variable and default, and what each wrong one says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.address import Address, parse_address
+from sidecar.errors import SettingsError
+from sidecar.policy.units import NotUnderstood
+from sidecar.settings import SETTINGS, Setting, Written, read_settings
+
+DOCS = Path(__file__).parent.parent / "docs" / "running.md"
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+VALUES = {
+    "listen": ("127.0.0.1:1", Address("127.0.0.1", 1)),
+    "admin": ("[::1]:2", Address("::1", 2)),
+    "policies": ("a:b", (Path("a"), Path("b"))),
+    "state": ("/var/lib/sidecar", Path("/var/lib/sidecar")),
+    "drain_s": ("1m", 60.0),
+    "grace_s": ("500ms", 0.5),
+    "max_request_line_bytes": ("4KiB", 4096),
+    "max_header_count": ("7", 7),
+    "max_header_bytes": ("1KiB", 1024),
+    "max_body_bytes": ("1MiB", 1048576),
+    "replay_bytes": ("0B", 0),
+    "max_connections": ("10", 10),
+    "backlog": ("5", 5),
+    "idle_timeout_s": ("1s", 1.0),
+    "header_timeout_s": ("2s", 2.0),
+    "min_body_rate_bytes_per_s": ("1KiB/s", 1024),
+    "body_rate_grace_s": ("3s", 3.0),
+    "pool_size": ("4", 4),
+    "pool_idle_s": ("5s", 5.0),
+    "dns_ttl_s": ("6s", 6.0),
+    "log_level": ("DEBUG", "debug"),
+    "log_format": ("json", "json"),
+    "admin_token": ("a-long-token", "a-long-token"),
+}
+
+
+def test_the_defaults_are_those_of_the_product() -> None:
+    settings = read_settings({}, {})
+
+    assert str(settings.listen) == "127.0.0.1:7600"
+    assert str(settings.admin) == "127.0.0.1:7601"
+    assert settings.policies == ()
+    assert settings.state == Path(".sidecar")
+    assert (settings.drain_s, settings.replay_bytes, settings.max_body_bytes) == (25.0, 65536, None)
+    assert settings.admin_token is None
+
+
+def test_every_setting_has_a_value_in_these_tests() -> None:
+    assert VALUES.keys() == BY_NAME.keys()
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_variable_wins_over_the_default(setting: Setting) -> None:
+    written, value = VALUES[setting.name]
+
+    assert getattr(read_settings({}, {setting.variable: written}), setting.name) == value
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if not s.secret], ids=lambda setting: setting.name)
+def test_a_flag_wins_over_its_variable_even_when_that_is_wrong(setting: Setting) -> None:
+    written, value = VALUES[setting.name]
+    flag = tuple(written.split(":")) if setting.repeatable else written
+
+    assert getattr(read_settings({setting.name: flag}, {setting.variable: "\0"}), setting.name) == value
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_an_empty_variable_counts_as_absent(setting: Setting) -> None:
+    assert read_settings({}, {setting.variable: ""}) == read_settings({}, {})
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_a_wrong_value_is_told_in_one_line_that_names_flag_and_variable(setting: Setting) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, {setting.variable: "\0nonsense\n"})
+
+    message = str(caught.value)
+    assert "\n" not in message
+    assert setting.variable in message
+    assert setting.secret or f"{setting.flag} / " in message
+    assert ": expected " in message
+    assert ", got " in message
+
+
+@given(st.sampled_from([s for s in SETTINGS if not s.secret]), st.text())
+def test_any_text_is_read_or_refused_in_one_line(setting: Setting, text: str) -> None:
+    message = refusal({setting.name: (text,) if setting.repeatable else text})
+
+    assert message.isprintable()
+    assert len(message) < 600
+
+
+def refusal(flags: dict[str, Written]) -> str:
+    """What is said against these flags; empty if nothing is."""
+    try:
+        read_settings(flags, {})
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "said"),
+    [
+        ("drain_s", "5", "did you mean 5s?"),
+        ("listen", "7600", "did you mean 127.0.0.1:7600?"),
+        ("listen", "::1:7600", "did you mean [::1]:7600?"),
+        ("listen", "127.0.0.1:99999", "a port is a number from 0 to 65535"),
+        ("idle_timeout_s", "0s", "longer than zero"),
+        ("max_connections", "0", "a whole number from 1"),
+        ("min_body_rate_bytes_per_s", "64B", "a size per second such as 64B/s"),
+        ("log_level", "loud", "debug, info, warning or error"),
+    ],
+)
+def test_a_likely_mistake_gets_a_hint(name: str, written: str, said: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({name: written}, {})
+
+    assert said in str(caught.value)
+    assert repr(written) in str(caught.value)
+
+
+def test_a_token_is_in_no_error_and_no_repr() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, {"SIDECAR_ADMIN_TOKEN": "with space and more"})
+
+    assert "with space" not in str(caught.value)
+    assert "very-secret" not in repr(read_settings({}, {"SIDECAR_ADMIN_TOKEN": "very-secret"}))
+
+
+def test_both_listeners_on_one_address_are_refused_unless_the_port_is_any() -> None:
+    with pytest.raises(SettingsError, match="different addresses"):
+        read_settings({"listen": "127.0.0.1:9", "admin": "127.0.0.1:9"}, {})
+
+    assert read_settings({"listen": "127.0.0.1:0", "admin": "127.0.0.1:0"}, {}).listen.port == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "loopback"),
+    [
+        ("127.0.0.1:7600", Address("127.0.0.1", 7600), True),
+        ("127.8.8.8:1", Address("127.8.8.8", 1), True),
+        ("[::1]:7600", Address("::1", 7600), True),
+        ("localhost:0", Address("localhost", 0), True),
+        (":7600", Address("", 7600), False),
+        ("0.0.0.0:7600", Address("0.0.0.0", 7600), False),
+        ("[::]:7600", Address("::", 7600), False),
+        ("pod.example:7600", Address("pod.example", 7600), False),
+    ],
+)
+def test_an_address_is_read_and_shown_as_it_was_written(text: str, address: Address, loopback: bool) -> None:
+    assert parse_address(text) == address
+    assert str(address) == text
+    assert address.loopback is loopback
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", "1.2.3:80", "256.0.0.1:80", "a b:80", "[127.0.0.1]:80", "[x]:80", ":-1", ":٣", "-a:1", "a-:1"]
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(NotUnderstood):
+        parse_address(text)
+
+
+@given(st.ip_addresses(), st.integers(0, 65535))
+def test_every_ip_address_survives_the_round_trip(ip: object, port: int) -> None:
+    address = Address(str(ip), port)
+
+    assert parse_address(str(address)) == address
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_every_setting_is_documented_with_its_default(setting: Setting) -> None:
+    row = next((line for line in DOCS.read_text().splitlines() if f"`{setting.variable}`" in line), "")
+
+    assert setting.secret or f"`{setting.flag}`" in row
+    assert setting.default in row
+    assert row

@@ -1,0 +1,56 @@
+"""One daemon for the run, a provider a test; daemons of their own for tests of settings and signals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.authority import Authority
+from tests.providers import Stage
+from tests.wire.daemon import Sidecar
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def _shared_sidecar(tmp_path_factory: pytest.TempPathFactory, stage: Stage, authority: Authority) -> Iterator[Sidecar]:
+    sidecar = Sidecar(tmp_path_factory.mktemp("sidecar"), stage, authority)
+    yield sidecar
+    sidecar.stop()
+
+
+@pytest.fixture
+def sidecar(_shared_sidecar: Sidecar) -> Iterator[Sidecar]:
+    """The run's daemon with default settings, unknown hosts denied."""
+    yield _shared_sidecar
+    _shared_sidecar.clear()
+
+
+@pytest.fixture
+def run_sidecar(tmp_path: Path, stage: Stage, authority: Authority) -> Iterator[Callable[..., Sidecar]]:
+    """Starts a daemon with flags (and `defaults`) of the test's own."""
+    started: list[Sidecar] = []
+
+    def run(*flags: str, **more: object) -> Sidecar:
+        sidecar = Sidecar(tmp_path / f"own{len(started)}", stage, authority, *flags, **more)  # type: ignore[arg-type]
+        started.append(sidecar)
+        return sidecar
+
+    yield run
+    for sidecar in started:
+        if sidecar.process.poll() is None:
+            sidecar.clear()
+            sidecar.stop()
+        assert "Traceback" not in sidecar.log, sidecar.log
