@@ -36,7 +36,9 @@ class Home(Protocol):
 class ProviderConnection(asyncio.Protocol):
     """`open` (for TLS), then `begin` an exchange, await the reply, and again once the pool has it back."""
 
-    def __init__(self, home: Home, limits: HeadLimits, key: int, tls: TlsClient | None) -> None:
+    def __init__(
+        self, home: Home, limits: HeadLimits, key: int, tls: TlsClient | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.key = key
         """Whose connection it is: calls of different credentials never share one."""
         self.exchanges = 0
@@ -49,6 +51,7 @@ class ProviderConnection(asyncio.Protocol):
         self.reading_paused = False
         """Whether it is our reader that is slow, and not the provider."""
         self._home = home
+        self._loop = loop
         self._tls = tls
         self._reader = ResponseReader(self, limits, self)
         self._transport: asyncio.Transport | None = None
@@ -70,7 +73,7 @@ class ProviderConnection(asyncio.Protocol):
         """Complete the TLS handshake; nothing to do without TLS. Raises WireError."""
         if self._tls is None:
             return
-        self._opened = asyncio.get_running_loop().create_future()
+        self._opened = self._loop.create_future()
         self._write(self._tls.start())
         await self._opened
 
@@ -115,11 +118,11 @@ class ProviderConnection(asyncio.Protocol):
         self._reader.expects_body = not bodiless
         self._on_interim = on_interim
         self._upgrading = upgrading
-        reply = self._reply = asyncio.get_running_loop().create_future()
+        reply = self._reply = self._loop.create_future()
         data = body.whole()
         if data is None:
             self.write(head)
-            self._pump = asyncio.get_running_loop().create_task(self._send_body(body, chunked))
+            self._pump = self._loop.create_task(self._send_body(body, chunked))
         elif chunked:
             trailers = body.source.trailers if body.source is not None else None
             self.write(head + (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last_chunk(trailers))
@@ -150,7 +153,7 @@ class ProviderConnection(asyncio.Protocol):
     async def drain(self) -> None:
         """Wait until the socket takes more."""
         if self._write_paused and not self._gone:
-            self._writable = asyncio.get_running_loop().create_future()
+            self._writable = self._loop.create_future()
             try:
                 await self._writable
             finally:

@@ -80,13 +80,26 @@ class Response:
 class _Reader:
     """What requests and replies have in common. `_refuse` raises this side's exception."""
 
-    __slots__ = ("_began", "_body", "_flow", "_headers", "_hop", "_limits", "_parser", "_size_bytes", "in_head")
+    __slots__ = (
+        "_began",
+        "_body",
+        "_flow",
+        "_headers",
+        "_hop",
+        "_limits",
+        "_parser",
+        "_size_bytes",
+        "_start",
+        "in_head",
+    )
 
     def __init__(self, flow: Flow, limits: HeadLimits) -> None:
         self._flow = flow
         self._limits = limits
         self._headers: Headers | None = None
         self._hop: dict[bytes, bytes] = {}
+        self._start = b""
+        """The part of the start line that is text: a request's target, a reply's phrase."""
         self._body: Body | None = None
         self._size_bytes = 0
         self._began = False
@@ -96,6 +109,7 @@ class _Reader:
     def on_message_begin(self) -> None:
         self._headers = Headers()
         self._hop = {}
+        self._start = b""
         self._size_bytes = 0
         self._began = True
         self.in_head = True
@@ -182,7 +196,7 @@ class RequestReader(_Reader):
     """Reads one client connection. `feed` raises `ClientError`, after which the connection can only be answered and
     closed; `on_request` is called when a head is complete, before its body has been read."""
 
-    __slots__ = ("_body_limit", "_carry", "_error", "_on_request", "_url", "body_bytes")
+    __slots__ = ("_body_limit", "_carry", "_error", "_on_request", "body_bytes")
 
     def __init__(
         self, flow: Flow, limits: HeadLimits, body_limit: int | None, on_request: Callable[[Request], None]
@@ -191,7 +205,6 @@ class RequestReader(_Reader):
         self._body_limit = body_limit
         self._on_request = on_request
         self._error: ClientError | None = None
-        self._url = b""
         self._carry = b""
         self.body_bytes = 0
         """Body bytes of the present message so far."""
@@ -214,7 +227,7 @@ class RequestReader(_Reader):
             raise self._error or ClientError(Reason.BAD_REQUEST, f"this is not HTTP/1.1: {error}") from None
         if self.in_head:
             self._check_progress(data)
-            if len(self._url) > self._limits.line_bytes:
+            if len(self._start) > self._limits.line_bytes:
                 self._refuse(Reason.TARGET_TOO_LONG, f"a request target of more than {self._limits.line_bytes} bytes")
         else:
             self._carry = b""
@@ -224,19 +237,15 @@ class RequestReader(_Reader):
         """After an upgrade request that was not upgraded: what follows is HTTP again."""
         self._parser = httptools.HttpRequestParser(self)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._url = b""
-        self.body_bytes = 0
-
     def on_url(self, url: bytes) -> None:
-        self._url = self._url + url if self._url else url
+        self._start = self._start + url if self._start else url
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
         assert headers is not None
         self.in_head = False
-        request = Request(parser.get_method().decode("ascii"), self._url, parser.get_http_version(), headers)
+        self.body_bytes = 0
+        request = Request(parser.get_method().decode("ascii"), self._start, parser.get_http_version(), headers)
         self._check_start(request)
         self._check_head(headers, len(self._carry))
         self._connection(request, headers)
@@ -332,7 +341,6 @@ class ResponseReader(_Reader):
         "_bodiless",
         "_error",
         "_interim",
-        "_phrase",
         "_read_bytes",
         "_sink",
         "_until_close",
@@ -344,7 +352,6 @@ class ResponseReader(_Reader):
         super().__init__(flow, limits)
         self._sink = sink
         self._error: WireError | None = None
-        self._phrase = b""
         self._interim = False
         self._until_close = False
         self._upgrading = False
@@ -373,12 +380,8 @@ class ResponseReader(_Reader):
             self._sink.on_complete()
         return None
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._phrase = b""
-
     def on_status(self, phrase: bytes) -> None:
-        self._phrase = self._phrase + phrase if self._phrase else phrase
+        self._start = self._start + phrase if self._start else phrase
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
@@ -391,9 +394,9 @@ class ResponseReader(_Reader):
         named = self._strip_named(headers)
         self._interim = status < 200 and status != 101
         if self._interim:
-            self._sink.on_interim(status, self._phrase, headers)
+            self._sink.on_interim(status, self._start, headers)
             return
-        response = Response(status, self._phrase, headers)
+        response = Response(status, self._start, headers)
         response.keep_alive = b"keep-alive" in named if version == "1.0" else b"close" not in named
         response.keep_alive_s = _keep_alive_s(self._hop.get(b"keep-alive"))
         if status == 101:

@@ -172,9 +172,10 @@ class Pool:
         origin = self.origin
         connected = await self._dialer.connect(origin.host, origin.port, self._allows)
         tls = None if origin.tls is None else self._tls(origin.tls)
-        connection = ProviderConnection(self, self._limits.head, key, tls)
+        loop = asyncio.get_running_loop()
+        connection = ProviderConnection(self, self._limits.head, key, tls, loop)
         try:
-            await asyncio.get_running_loop().create_connection(lambda: connection, sock=connected)
+            await loop.create_connection(lambda: connection, sock=connected)
             self._all.add(connection)
             await connection.open()
         except OSError as error:

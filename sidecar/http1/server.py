@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 from collections import deque
@@ -16,6 +17,8 @@ from sidecar.http1.connection import last_chunk
 from sidecar.http1.limits import ServerLimits
 from sidecar.http1.message import COMPLETE, Body, Headers, Tunnel
 from sidecar.http1.parse import Request, RequestReader
+
+log = logging.getLogger(__name__)
 
 SWEEP_S = 1.0
 PIPELINE_DEPTH = 8
@@ -56,6 +59,8 @@ class Server:
         self.refuse = refuse
         self.limits = limits
         self.clock = clock
+        self.loop = asyncio.get_running_loop()
+        """Kept, since asking for the running one costs a system call in Python 3.11."""
         self.connections: set[ServerConnection] = set()
         self.in_flight = 0
         self.accepted = 0
@@ -69,8 +74,9 @@ class Server:
 
     async def start(self, host: str, port: int, backlog: int = 1024) -> None:
         """Listen. Raises OSError when the address cannot be had."""
-        loop = asyncio.get_running_loop()
-        self._listeners.append(await loop.create_server(lambda: ServerConnection(self), host, port, backlog=backlog))
+        self._listeners.append(
+            await self.loop.create_server(lambda: ServerConnection(self), host, port, backlog=backlog)
+        )
         if len(self._listeners) == 1:
             self._schedule()
 
@@ -245,7 +251,7 @@ class ServerConnection(asyncio.Protocol):
             self._queue_paused = True
             self._transport.pause_reading()
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._serve())
+            self._task = self._server.loop.create_task(self._serve())
         elif self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
@@ -273,6 +279,9 @@ class ServerConnection(asyncio.Protocol):
                     break
         except ConnectionError:
             pass  # The client is gone; there is nobody to tell.
+        except Exception:
+            log.exception("a connection failed")
+            self._transport.abort()
         await self._finish()
 
     async def _next(self) -> bool:
@@ -283,7 +292,7 @@ class ServerConnection(asyncio.Protocol):
         if self._eof or self._server.stopping:
             return False
         self._since = self._server.tick
-        self._waiting = asyncio.get_running_loop().create_future()
+        self._waiting = self._server.loop.create_future()
         try:
             await self._waiting
         finally:
@@ -300,7 +309,7 @@ class ServerConnection(asyncio.Protocol):
             if self._busy or self._requests:
                 return  # The request whose body it is will be refused by its own handler.
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._serve())
+            self._task = self._server.loop.create_task(self._serve())
         elif self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
@@ -396,7 +405,7 @@ class ServerConnection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError("the client hung up")
         self._since = self._server.tick
-        self._writable = asyncio.get_running_loop().create_future()
+        self._writable = self._server.loop.create_future()
         try:
             await self._writable
         finally:
@@ -413,7 +422,7 @@ class ServerConnection(asyncio.Protocol):
         self.resume_reading()
         if self._eof:
             up.finish()
-        pump = asyncio.get_running_loop().create_task(_pump(up, tunnel))
+        pump = self._server.loop.create_task(_pump(up, tunnel))
         try:
             await self._stream(answer.body, chunked=False)
             if self._transport.can_write_eof():

@@ -18,6 +18,8 @@ from sidecar.rules.egress import METADATA_HOSTS, is_own_address
 
 log = logging.getLogger(__name__)
 
+FAULT = "a fault of the sidecar's own; its log has the cause under this id"
+
 
 class Pipeline(Protocol):
     """One route's compiled steps."""
@@ -64,6 +66,9 @@ class Router:
             call, pipeline = self._call(connection, request, call_id)
         except ClientError as error:
             return _refused(Refusal(error.reason, error.detail, call_id))
+        except Exception:
+            log.exception("a request could not be routed", extra={"call_id": call_id})
+            return _refused(Refusal(Reason.INTERNAL, FAULT, call_id))
         try:
             outcome = await pipeline.handle(call)
         except ClientError as error:
@@ -72,7 +77,7 @@ class Router:
             )
         except Exception:
             log.exception("a step failed", extra={"call_id": call_id, "provider": call.provider, "route": call.route})
-            outcome = Failure(Reason.INTERNAL, "a fault of the sidecar's own; its log has this id", Verdict.LOCAL)
+            outcome = Failure(Reason.INTERNAL, FAULT, Verdict.LOCAL)
         return answer(call, pipeline, outcome)
 
     def _call(self, connection: ServerConnection, request: Request, call_id: str) -> tuple[Call, Pipeline]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ def read_requests(data: bytes, cuts: list[int] | None = None, limits: HeadLimits
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     places = sorted({place % (len(data) + 1) for place in cuts} | {0, len(data)})
-    return [data[start:end] for start, end in zip(places, places[1:], strict=False) if start != end]
+    return [data[start:end] for start, end in pairwise(places) if start != end]
 
 
 def seen(requests: list[Request]) -> list[tuple[object, ...]]:
@@ -140,9 +141,13 @@ def test_limits_of_a_head(limits: HeadLimits, data: bytes, reason: Reason) -> No
 def test_a_head_that_never_ends_is_refused_at_the_limit() -> None:
     reader = RequestReader(Flow(), HeadLimits(bytes=1000), None, lambda request: None)
     reader.feed(b"GET / HTTP/1.1\r\nHost: a\r\nX: ")
-    with pytest.raises(ClientError) as refusal:
+
+    def go_on() -> None:
         for _ in range(2000):
             reader.feed(b"x")
+
+    with pytest.raises(ClientError) as refusal:
+        go_on()
     assert refusal.value.reason is Reason.HEAD_TOO_LARGE
 
 

@@ -93,7 +93,7 @@ async def ask(pool: Pool, exchange: Exchange | None = None) -> bytes:
 async def until(holds: Callable[[], bool]) -> None:
     """Let the loop run until something that it alone brings about has happened."""
     async with asyncio.timeout(10):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - what is awaited has no event to wait for
             await asyncio.sleep(0)
 
 
