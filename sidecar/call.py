@@ -46,7 +46,7 @@ class Call:
     """16 hex digits: the call span's id, and the `id` of the `Sidecar` header, problem bodies and log lines."""
     mode: Mode
     method: str
-    target: bytes
+    target: bytes = field(repr=False)
     """Origin form as it goes to the provider, query included."""
     headers: Headers
     """End-to-end fields; `traceparent` and `tracestate` are taken out by the trace step."""
@@ -61,7 +61,7 @@ class Call:
     attempt: int = 0
     """Attempts begun, so 1 during the first."""
     attempt_deadline_s: float = inf
-    attempt_fields: list[tuple[bytes, bytes]] = field(default_factory=list)
+    attempt_fields: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
     """Fields that go upstream with this attempt only, in place of nothing: `traceparent`, credentials, versions."""
     expects_continue: bool = False
     """The application waits for a 100 before it sends its body."""

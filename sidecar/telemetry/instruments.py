@@ -1,4 +1,7 @@
-"""Every metric that the daemon has, by the name under which the parts of the daemon know it."""
+"""Every metric that the daemon has, and the name by which the daemon's parts know it.
+
+`docs/telemetry.md` has a row for each, and a test says so.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from sidecar.telemetry.meters import Family, Gauge, Instrument, Kind, Snapshot, Spread, Tally
+from sidecar.telemetry.meters import Child, Family, Instrument, Kind, Metric, Observed, Snapshot, Spread, Tally
 
 MAX_CHILDREN: Final = 2000
 """Children of one instrument, as many as OpenTelemetry's SDKs allow by default."""
@@ -20,6 +23,8 @@ BREAKER_STATES: Final[Mapping[str, int]] = MappingProxyType(
 )
 """`sidecar.breaker.state` as numbers."""
 
+_PROVIDER: Final = "sidecar.provider"
+_ROUTE: Final = (_PROVIDER, "sidecar.route")
 _KNOWN_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 
 
@@ -28,148 +33,171 @@ def method_label(method: str) -> str:
     return method if method in _KNOWN_METHODS else "_OTHER"
 
 
+REQUEST_DURATION: Final = Instrument(
+    Kind.HISTOGRAM,
+    "http.client.request.duration",
+    "s",
+    "Time of one attempt, until the last byte of the reply.",
+    (
+        "http.request.method",
+        "server.address",
+        "server.port",
+        "http.response.status_code",
+        "error.type",
+        "network.protocol.name",
+        *_ROUTE,
+    ),
+)
+CALLS: Final = Instrument(
+    Kind.COUNTER, "sidecar.calls", "{call}", "Calls that ended.", (*_ROUTE, "sidecar.outcome", "sidecar.mode")
+)
+CALLS_ACTIVE: Final = Instrument(Kind.LEVEL, "sidecar.calls.active", "{call}", "Calls in flight.", (_PROVIDER,))
+CALL_WAIT: Final = Instrument(
+    Kind.HISTOGRAM,
+    "sidecar.call.wait",
+    "s",
+    "Time that calls waited on purpose, in backoff or for the limiter; calls that did not wait are left out.",
+    _ROUTE,
+)
+FAILURES: Final = Instrument(
+    Kind.COUNTER, "sidecar.failures", "{call}", "Calls that the sidecar answered itself.", (*_ROUTE, "sidecar.reason")
+)
+ATTEMPTS: Final = Instrument(
+    Kind.COUNTER, "sidecar.attempts", "{attempt}", "Attempts that ended.", (*_ROUTE, "sidecar.verdict")
+)
+RETRIES: Final = Instrument(Kind.COUNTER, "sidecar.retries", "{attempt}", "Attempts after a call's first.", _ROUTE)
+RETRY_REFUSALS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.retry.refusals",
+    "{call}",
+    "Calls that were not tried again because the provider's retry budget was spent.",
+    (_PROVIDER,),
+)
+DECISIONS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.decisions",
+    "{decision}",
+    "What steps decided beyond letting a call pass, or in a dry run would have decided.",
+    (*_ROUTE, "sidecar.step", "sidecar.dry_run"),
+)
+BREAKER_REFUSALS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.breaker.refusals",
+    "{attempt}",
+    "Attempts that a breaker refused, or in a dry run would have refused.",
+    (_PROVIDER, "sidecar.scope"),
+)
+BREAKER_TRANSITIONS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.breaker.transitions",
+    "{transition}",
+    "Breakers that changed their state, by the state they went to.",
+    (_PROVIDER, "sidecar.scope", "sidecar.breaker"),
+)
+BREAKER_STATE: Final = Instrument(
+    Kind.GAUGE,
+    "sidecar.breaker.state",
+    "{state}",
+    "Breakers' states: 0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed.",
+    (_PROVIDER, "sidecar.scope"),
+)
+LIMIT_WAITS: Final = Instrument(
+    Kind.COUNTER, "sidecar.limit.waits", "{attempt}", "Attempts that waited for the limiter.", _ROUTE
+)
+LIMIT_REFUSALS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.limit.refusals",
+    "{attempt}",
+    "Attempts that the limiter refused, or in a dry run would have refused.",
+    (_PROVIDER, "sidecar.scope"),
+)
+UNKNOWN_HOSTS: Final = Instrument(
+    Kind.COUNTER, "sidecar.unknown_hosts", "{call}", "Calls to hosts without a policy.", ("sidecar.action",)
+)
+CONNECTIONS: Final = Instrument(
+    Kind.GAUGE,
+    "sidecar.connections",
+    "{connection}",
+    "Open connections, on the application's or the provider's side, active or idle.",
+    ("sidecar.side", _PROVIDER, "sidecar.state"),
+)
+RELOADS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.policy.reloads",
+    "{reload}",
+    "Loads of the policies, the first included.",
+    ("sidecar.result",),
+)
+POLICY_AGE: Final = Instrument(
+    Kind.GAUGE, "sidecar.policy.age", "s", "Time since the policies in force were loaded.", ()
+)
+POLICY_PROBLEMS: Final = Instrument(
+    Kind.GAUGE, "sidecar.policy.problems", "{problem}", "Problems in the policy files as they are now.", ()
+)
+TELEMETRY_DROPS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.telemetry.drops",
+    "{item}",
+    "Spans, metric exports and log lines that were given up.",
+    ("sidecar.signal", "sidecar.reason"),
+)
+OVERFLOWS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.telemetry.overflows",
+    "{lookup}",
+    "Lookups of a child that an instrument had no room for.",
+    ("sidecar.metric",),
+)
+
+
 class Meters:
-    """One attribute for each metric; `docs/telemetry.md` has a row for each. Labels go in the order given here."""
+    """The daemon's metrics. Labels go to `child` in the order of the instrument's attributes."""
 
     def __init__(self, max_children: int = MAX_CHILDREN) -> None:
-        self._all: list[Family[Tally] | Family[Spread] | Gauge] = []
-        overflow = Instrument(
-            Kind.COUNTER,
-            "sidecar.telemetry.overflows",
-            "{lookup}",
-            "Lookups that went to an instrument's `other` child because it has as many children as it may.",
-            ("sidecar.metric",),
-        )
-        # Its own labels are metric names, so it cannot overflow.
-        self._overflows: Family[Tally] = Family(overflow, Tally, max_children, lambda _: None)
-        self._all.append(self._overflows)
         self._max_children = max_children
-        counter = partial(self._family, Kind.COUNTER)
-        provider_route = ("sidecar.provider", "sidecar.route")
-
-        self.request_duration = self._histogram(
-            "http.client.request.duration",
-            "Time of one attempt, until the last byte of the reply.",
-            "http.request.method",
-            "server.address",
-            "server.port",
-            "http.response.status_code",
-            "error.type",
-            "network.protocol.name",
-            *provider_route,
-        )
-        self.calls = counter(
-            "sidecar.calls", "{call}", "Calls that ended.", *provider_route, "sidecar.outcome", "sidecar.mode"
-        )
-        self.calls_active = self._family(
-            Kind.LEVEL, "sidecar.calls.active", "{call}", "Calls in flight.", "sidecar.provider"
-        )
-        self.call_wait = self._histogram(
-            "sidecar.call.wait",
-            "Time that calls waited on purpose, in backoff or for the limiter; calls that did not are not in it.",
-            *provider_route,
-        )
-        self.failures = counter(
-            "sidecar.failures", "{call}", "Calls that the sidecar answered itself.", *provider_route, "sidecar.reason"
-        )
-        self.attempts = counter(
-            "sidecar.attempts", "{attempt}", "Attempts that ended.", *provider_route, "sidecar.verdict"
-        )
-        self.retries = counter("sidecar.retries", "{attempt}", "Attempts after a call's first.", *provider_route)
-        self.retries_refused = counter(
-            "sidecar.retries.refused",
-            "{call}",
-            "Calls that would have been tried again, but were not: the retry budget was spent.",
-            "sidecar.provider",
-        )
-        self.dry_run_decisions = counter(
-            "sidecar.dry_run.decisions",
-            "{decision}",
-            "What steps in a dry run would have done.",
-            *provider_route,
-            "sidecar.step",
-        )
-        self.breaker_transitions = counter(
-            "sidecar.breaker.transitions",
-            "{transition}",
-            "Breakers that changed their state, by the state they went to.",
-            "sidecar.provider",
-            "sidecar.scope",
-            "sidecar.breaker",
-        )
-        self.breaker_state = self._gauge(
-            "sidecar.breaker.state",
-            "{state}",
-            "Breakers' states: 0 closed, 1 half-open, 2 open, 3 forced open, 4 forced closed.",
-            "sidecar.provider",
-            "sidecar.scope",
-        )
-        self.limit_waits = counter(
-            "sidecar.limit.waits", "{attempt}", "Attempts that waited for the limiter.", "sidecar.provider"
-        )
-        self.limit_refusals = counter(
-            "sidecar.limit.refusals",
-            "{attempt}",
-            "Attempts that the limiter refused.",
-            "sidecar.provider",
-            "sidecar.reason",
-        )
-        self.unknown_hosts = counter(
-            "sidecar.unknown_hosts", "{call}", "Calls to hosts without a policy.", "sidecar.action"
-        )
-        self.connections = self._gauge(
-            "sidecar.connections",
-            "{connection}",
-            "Open connections: `sidecar.side` is `app` or `provider`, `sidecar.state` is `active` or `idle`.",
-            "sidecar.side",
-            "sidecar.provider",
-            "sidecar.state",
-        )
-        self.reloads = counter(
-            "sidecar.policy.reloads", "{reload}", "Policy loads: `ok` or `failed`.", "sidecar.result"
-        )
-        self.policy_age = self._gauge("sidecar.policy.age", "s", "Time since the policies in force were loaded.")
-        self.policy_problems = self._gauge(
-            "sidecar.policy.problems", "{problem}", "Problems in the policy files as they are now."
-        )
-        self.telemetry_drops = counter(
-            "sidecar.telemetry.drops",
-            "{item}",
-            "Spans, metric exports and log lines that were given up.",
-            "sidecar.signal",
-            "sidecar.reason",
-        )
-
-    def collect(self) -> list[Snapshot]:
-        """Everything, now. On the loop's thread, so that nothing changes meanwhile."""
-        return [snapshot for metric in self._all if (snapshot := metric.collect()).points]
+        self._all: list[Metric] = []
+        seconds = partial(Spread, DURATION_BOUNDS_S)
+        # Its own labels are metrics' names; were it to overflow, there would be nobody left to tell.
+        self.overflows: Family[Tally] = Family(OVERFLOWS, Tally, max_children, lambda _: None)
+        self._all.append(self.overflows)
+        self.request_duration = self._family(REQUEST_DURATION, seconds)
+        self.calls = self._family(CALLS, Tally)
+        self.calls_active = self._family(CALLS_ACTIVE, Tally)
+        self.call_wait = self._family(CALL_WAIT, seconds)
+        self.failures = self._family(FAILURES, Tally)
+        self.attempts = self._family(ATTEMPTS, Tally)
+        self.retries = self._family(RETRIES, Tally)
+        self.retry_refusals = self._observed(RETRY_REFUSALS)
+        self.decisions = self._family(DECISIONS, Tally)
+        self.breaker_refusals = self._observed(BREAKER_REFUSALS)
+        self.breaker_transitions = self._family(BREAKER_TRANSITIONS, Tally)
+        self.breaker_state = self._observed(BREAKER_STATE)
+        self.limit_waits = self._family(LIMIT_WAITS, Tally)
+        self.limit_refusals = self._observed(LIMIT_REFUSALS)
+        self.unknown_hosts = self._family(UNKNOWN_HOSTS, Tally)
+        self.connections = self._observed(CONNECTIONS)
+        self.reloads = self._family(RELOADS, Tally)
+        self.policy_age = self._observed(POLICY_AGE)
+        self.policy_problems = self._observed(POLICY_PROBLEMS)
+        self.telemetry_drops = self._family(TELEMETRY_DROPS, Tally)
 
     @property
     def instruments(self) -> list[Instrument]:
         return [metric.instrument for metric in self._all]
 
-    def _family(self, kind: Kind, name: str, unit: str, description: str, *attributes: str) -> Family[Tally]:
-        return self._add(Instrument(kind, name, unit, description, attributes), Tally)
+    def collect(self) -> list[Snapshot]:
+        """Every metric that has a value. Call it on the loop's thread, so that nothing changes meanwhile."""
+        return [snapshot for metric in self._all if (snapshot := metric.collect()).points]
 
-    def _histogram(self, name: str, description: str, *attributes: str) -> Family[Spread]:
-        family: Family[Spread] = Family(
-            Instrument(Kind.HISTOGRAM, name, "s", description, attributes),
-            partial(Spread, DURATION_BOUNDS_S),
-            self._max_children,
-            self._overflowed,
-        )
+    def _family(self, instrument: Instrument, make: Callable[[], Child]) -> Family[Child]:
+        family = Family(instrument, make, self._max_children, self._overflowed)
         self._all.append(family)
         return family
 
-    def _gauge(self, name: str, unit: str, description: str, *attributes: str) -> Gauge:
-        gauge = Gauge(Instrument(Kind.GAUGE, name, unit, description, attributes), self._max_children, self._overflowed)
-        self._all.append(gauge)
-        return gauge
-
-    def _add(self, instrument: Instrument, make: Callable[[], Tally]) -> Family[Tally]:
-        family: Family[Tally] = Family(instrument, make, self._max_children, self._overflowed)
-        self._all.append(family)
-        return family
+    def _observed(self, instrument: Instrument) -> Observed:
+        observed = Observed(instrument, self._max_children, self._overflowed)
+        self._all.append(observed)
+        return observed
 
     def _overflowed(self, metric: str) -> None:
-        self._overflows.child(metric).add()
+        self.overflows.child(metric).add()

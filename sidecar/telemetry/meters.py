@@ -6,11 +6,14 @@ What may live here: numbers in memory and how they are kept. What is counted is 
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+_log = logging.getLogger("sidecar.telemetry")
 
 Labels: TypeAlias = tuple[str | int | None, ...]
 """One value for each of the instrument's attributes; None where it does not apply."""
@@ -24,7 +27,7 @@ class Kind(Enum):
     LEVEL = "level"
     """Goes up and down by additions."""
     GAUGE = "gauge"
-    """Read from its owner when somebody collects."""
+    """Whatever it is just now."""
     HISTOGRAM = "histogram"
 
 
@@ -90,7 +93,15 @@ class Snapshot:
     points: list[tuple[Labels, Reading]]
 
 
-Child = TypeVar("Child", Tally, Spread)
+class Metric(Protocol):
+    """What can be collected."""
+
+    instrument: Instrument
+
+    def collect(self) -> Snapshot: ...
+
+
+Child = TypeVar("Child", bound=Tally | Spread)
 
 
 class Family(Generic[Child]):
@@ -142,25 +153,27 @@ def _reading(child: Tally | Spread) -> Reading:
 Readings: TypeAlias = Iterable[tuple[Labels, float]]
 
 
-class Gauge:
-    """Values that their owners are asked for. An owner that fails is left out of that collection."""
+class Observed:
+    """An instrument whose values others keep, and are asked for. One that fails is left out of that collection."""
 
     def __init__(self, instrument: Instrument, max_children: int, on_overflow: Callable[[str], None]) -> None:
         self.instrument = instrument
         self._max_children = max_children
         self._on_overflow = on_overflow
-        self._owners: list[Callable[[], Readings]] = []
+        self._readers: list[Callable[[], Readings]] = []
 
     def watch(self, read: Callable[[], Readings]) -> None:
-        """Ask `read` at every collection, on the loop's thread. It gives (labels, value) pairs."""
-        self._owners.append(read)
+        """Ask `read` at every collection, on the loop's thread, for (labels, value) pairs; totals, if it counts."""
+        self._readers.append(read)
 
     def collect(self) -> Snapshot:
         points: list[tuple[Labels, Reading]] = []
-        for read in self._owners:
-            for point in read():
-                if len(points) >= self._max_children:
-                    self._on_overflow(self.instrument.name)
-                    return Snapshot(self.instrument, points)
-                points.append(point)
+        for read in self._readers:
+            try:
+                points += read()
+            except Exception:
+                _log.exception("a metric could not be read", extra={"metric": self.instrument.name})
+        if len(points) > self._max_children:
+            self._on_overflow(self.instrument.name)
+            del points[self._max_children :]
         return Snapshot(self.instrument, points)

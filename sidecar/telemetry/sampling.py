@@ -1,0 +1,44 @@
+"""Which traces are kept, decided from the trace id alone, before any span exists.
+
+What may live here: the standard samplers (OpenTelemetry's trace SDK specification) as plain functions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.steps.trace import Sampler
+
+SAMPLERS: Final = (
+    "always_on",
+    "always_off",
+    "traceidratio",
+    "parentbased_always_on",
+    "parentbased_always_off",
+    "parentbased_traceidratio",
+)
+
+
+def make_sampler(name: str, ratio: float) -> Sampler:
+    """One of `SAMPLERS`. `ratio` in [0, 1] counts for those that end in `traceidratio`."""
+    if name.startswith("parentbased_"):
+        return _parent_based(make_sampler(name.removeprefix("parentbased_"), ratio))
+    if name == "traceidratio":
+        return _by_ratio(ratio)
+    keep = name == "always_on"
+    return lambda trace_id, parent: keep
+
+
+def follow_parent(trace_id: str, parent: bool | None) -> bool:
+    """For a daemon that makes no spans: the application's decision goes on, and nobody else's trace is started."""
+    return parent is True
+
+
+def _by_ratio(ratio: float) -> Sampler:
+    # The same bits and the same bound as the SDKs use, so that every service keeps the same traces.
+    bound = round(ratio * 2**64)
+    return lambda trace_id, parent: int(trace_id[16:], 16) < bound
+
+
+def _parent_based(root: Sampler) -> Sampler:
+    return lambda trace_id, parent: root(trace_id, None) if parent is None else parent
