@@ -26,7 +26,7 @@ from sidecar.policy.units import NotUnderstood
 T = TypeVar("T")
 
 
-def _off(value: object) -> object:
+def switched_off(value: object) -> object:
     """YAML 1.1 reads a bare `off` as false; editors and YAML 1.2 keep the word."""
     return None if value is False or value == "off" else value
 
@@ -35,7 +35,7 @@ def _text(pattern: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
 
 
-OrOff: TypeAlias = Annotated[T | None, BeforeValidator(_off)]
+OrOff: TypeAlias = Annotated[T | None, BeforeValidator(switched_off)]
 Several: TypeAlias = Annotated[tuple[T, ...], Field(strict=False)]
 
 Name: TypeAlias = Annotated[str, PlainValidator(parse_name), _text("^[a-z0-9][a-z0-9_-]{0,62}$", "stripe")]
@@ -115,12 +115,12 @@ def _statuses(value: object) -> range:
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
     if len(text) == 3 and text[0] in "12345" and text[1:].lower() == "xx":
         return range(int(text[0]) * 100, int(text[0]) * 100 + 100)
-    low, _, high = text.partition("-")
-    high = high or low
+    low, dash, high = text.partition("-")
+    high = high if dash else low
     if not (
         low.isascii() and low.isdigit() and high.isascii() and high.isdigit() and 100 <= int(low) <= int(high) <= 599
     ):
-        raise NotUnderstood(expected, "statuses go from 100 to 599" if text else "")
+        raise NotUnderstood(expected, f"{text} is none" if text else "")
     return range(int(low), int(high) + 1)
 
 
@@ -148,7 +148,5 @@ def _methods(value: object) -> object:
 Methods: TypeAlias = Annotated[
     Literal["safe", "all"] | tuple[str, ...],
     BeforeValidator(_methods),
-    WithJsonSchema(
-        {"anyOf": [{"enum": ["safe", "all"]}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
-    ),
+    WithJsonSchema({"anyOf": [{"enum": ["safe", "all"]}, {"type": "array", "items": {"type": "string"}}]}),
 ]

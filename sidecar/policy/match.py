@@ -11,7 +11,7 @@ and doubled slashes make empty segments, which match nothing but themselves and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Generic, TypeVar, final
 from urllib.parse import unquote_to_bytes
 
@@ -206,5 +206,5 @@ def _samples(template: str, depth: int) -> list[list[bytes]]:
     return [start, [*start, b""], [*start, *[fresh] * depth]]
 
 
-def _known(parts: list[bytes | Hole]) -> list[bytes]:
+def _known(parts: Sequence[bytes | Hole]) -> list[bytes]:
     return [part for part in parts if isinstance(part, bytes)]

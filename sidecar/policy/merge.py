@@ -33,10 +33,3 @@ def without(node: Node, keys: Collection[str]) -> Node:
         return node
     kept = {key: below for key, below in node.value.items() if key not in keys}
     return Node(kept, node.place, node.key_place)
-
-
-def only(node: Node, keys: Collection[str]) -> Node:
-    """A mapping with no other keys than some; anything else as it is."""
-    if not isinstance(node.value, dict):
-        return node
-    return Node({key: below for key, below in node.value.items() if key in keys}, node.place, node.key_place)

@@ -31,12 +31,6 @@ from sidecar.policy.fields import (
 from sidecar.policy.names import Origin, parse_origin
 from sidecar.policy.units import Duration, Rate, Ratio
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
-"""Idempotent by definition (RFC 9110 9.2.2): what `methods: safe` repeats without an idempotency key."""
-
-STEPS = ("timeouts", "classify", "retry", "breaker", "limit")
-"""The step keys, which a route may override. Each may be `off`."""
-
 
 class Model(BaseModel):
     """Unknown keys are refused, nothing is coerced, nothing changes afterwards."""
@@ -203,7 +197,7 @@ class Limit(Model):
     )
     max_wait: Duration = Field(2.0, description="How long an attempt may wait for its turn before it is refused.")
     learn: bool = Field(
-        True, description="When the provider says to slow down, let nothing through until the time it named."
+        False, description="Slow down when the provider throttles, then speed up again, never past `rate`."
     )
 
 
@@ -257,15 +251,23 @@ class ProviderPolicy(Settings):
     upstream: Upstream | None = Field(
         None, description="Where the bytes go, and the Host and SNI sent; https:// and the first host when left out."
     )
+    extends: Name | None = Field(
+        None, description="A shipped pack, or a provider beside this file, that this one overrides."
+    )
     tls: Tls = Field(Tls(), description="How the provider is verified.")
     routes: Several[Route] = Field((), description="Narrower rules; the first match wins.")
 
     @property
     def origin(self) -> Origin | None:
-        """`upstream`, or https to the first host; None when that is a wildcard: then only the call itself can say."""
-        if self.upstream is not None or not self.hosts or self.hosts[0].startswith("*."):
+        """Where a call goes that names no host: `upstream`, or https to the first host; None if that is a wildcard."""
+        return self.origin_for(None)
+
+    def origin_for(self, host: str | None) -> Origin | None:
+        """Where a call goes that asked for one of `hosts`: `upstream` if it is written, else https to that host."""
+        if self.upstream is not None:
             return self.upstream
-        return parse_origin(f"https://{self.hosts[0]}")
+        host = host or next(iter(self.hosts), "*.")
+        return None if host.startswith("*.") else parse_origin(f"https://{host}")
 
 
 class Egress(Model):

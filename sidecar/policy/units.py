@@ -18,10 +18,10 @@ LONGEST_S = 366 * 86400.0
 LARGEST_BYTES = 1 << 40
 FASTEST_PER_S = 1e9
 
-_NUMBER = r"(\d{1,15}(?:\.\d{1,9})?)"
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,9})?)"
 _DURATION = re.compile(rf"{_NUMBER}(ms|s|m|h|d)")
 _SIZE = re.compile(rf"{_NUMBER}(B|KB|MB|GB|KiB|MiB|GiB)")
-_RATE = re.compile(rf"{_NUMBER}/(\d{{0,6}})(ms|s|m|h|d)")
+_RATE = re.compile(rf"{_NUMBER}/([0-9]{{0,6}})(ms|s|m|h|d)")
 _RATIO = re.compile(rf"{_NUMBER}%")
 _PLAIN = re.compile(_NUMBER)
 _LOOSE = re.compile(rf"{_NUMBER}\s*(.*)", re.DOTALL)
@@ -148,7 +148,7 @@ def _meant_number(value: object, unit: str) -> str:
 
 
 def _meant_duration(text: str) -> str:
-    clock = re.fullmatch(r"(\d{1,6}):([0-5]?\d)(?::([0-5]?\d))?", text)
+    clock = re.fullmatch(r"([0-9]{1,6}):([0-5]?[0-9])(?::([0-5]?[0-9]))?", text)
     if clock is None:
         return _meant_unit(text, SECONDS, default="s")
     parts = [int(part) for part in clock.groups() if part is not None]

@@ -44,13 +44,15 @@ def describe(error: ErrorDetails, tree: Node, model: type[BaseModel], prefix: Pa
     is_key = path[-1:] == ("[key]",)
     place = node.key_place if is_key else node.place
     shown = path[:-1] if is_key else path
-    got = "nothing" if taken < len(shown) else show(error["input"] if is_key else _raw(node))
+    if error["type"] == "missing":
+        got = "nothing"
+    elif is_key or taken < len(shown):
+        # A lone value that stands for a list of one has no index of its own in the file.
+        shown, got = shown[:taken], show(error["input"])
+    else:
+        got = show(node.value)
     expected, hint = _explain(error, node)
     return PolicyProblem(*place, show_path((*prefix, *shown)), expected, got, hint)
-
-
-def _raw(node: Node) -> object:
-    return node.value
 
 
 def _explain(error: ErrorDetails, node: Node) -> tuple[str, str]:
@@ -103,7 +105,7 @@ def _unknown_key(path: Path, tree: Node, model: type[BaseModel], prefix: Path) -
     node, _ = tree.find(path)
     key = str(path[-1])
     known = _keys_at(model, path[:-1])
-    hint = _nearest(key, known) or _elsewhere(key, model)
+    hint = _elsewhere(key, model) or _nearest(key, known)
     if key == "<<":
         hint = "merge keys are not read: use extends, or defaults.yaml"
     expected = f"one of {', '.join(known)}" if known else "no such key"
@@ -123,14 +125,17 @@ def _keys_at(model: type[BaseModel], path: Path) -> list[str]:
     for step in path:
         if isinstance(step, int):
             continue
-        below = _field_models(here).get(step) if here is not None else None
+        below = field_models(here).get(step) if here is not None else None
         here = below[0] if below else None
-    return [field.alias or name for name, field in here.model_fields.items()] if here is not None else []
+    if here is None:
+        return []
+    own_first = sorted(here.model_fields.items(), key=lambda item: item[0] not in here.__annotations__)
+    return [field.alias or name for name, field in own_first]
 
 
 def _elsewhere(key: str, model: type[BaseModel]) -> str:
     """Where a key that is unknown here belongs, if there is one such place."""
-    for parent, below in _field_models(model).items():
+    for parent, below in field_models(model).items():
         for one in below:
             if key in one.model_fields:
                 return f"it belongs under {parent}"
@@ -139,7 +144,7 @@ def _elsewhere(key: str, model: type[BaseModel]) -> str:
     return ""
 
 
-def _field_models(model: type[BaseModel]) -> dict[str, list[type[BaseModel]]]:
+def field_models(model: type[BaseModel]) -> dict[str, list[type[BaseModel]]]:
     """The keys of a model under which there are mappings of known keys, with their models."""
     found = {field.alias or name: _models_in(field.annotation) for name, field in model.model_fields.items()}
     return {key: models for key, models in found.items() if models}

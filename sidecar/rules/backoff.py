@@ -37,7 +37,7 @@ def backoff_s(settings: BackoffSettings, retry: int, draw: float, hint_s: float 
             delay_s, spread_s = whole_s * draw, settings.base_s * draw
         case Jitter.EQUAL:
             delay_s, spread_s = whole_s * (1 + draw) / 2, settings.base_s * draw
-        case Jitter.NONE:
+        case _:
             delay_s, spread_s = whole_s, 0.0
     if hint_s is None:
         return delay_s

@@ -66,6 +66,10 @@ class Permit:
         self.period = period
         self.lease_until_s = lease_until_s
 
+    @property
+    def is_trial(self) -> bool:
+        return self.lease_until_s < inf
+
 
 class Refusal:
     """No leave. `wait_s` says when to ask again, seconds; None when only a person will tell."""

@@ -1,7 +1,7 @@
-"""A token bucket that may be borrowed from: whoever has to wait knows at once for how long, and places are kept in order.
+"""A token bucket that may be borrowed from: whoever has to wait knows at once for how long, and nobody is overtaken.
 
-When it is asked to learn, it slows down as the provider throttles and speeds up again with time (AIMD), and never
-passes the configured rate.
+Told that the provider throttles, it slows down by half, and speeds up again with time, but never past the configured
+rate (AIMD).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 CUT_RATIO = 0.5
 """What a throttled call leaves of the rate."""
 LEAST_RATIO = 0.02
-"""The learned rate never falls below this share of the configured one: it must be able to see that things are better."""
+"""The learned rate keeps this share of the configured one, so that it can find out when things are better."""
 RECOVERY_PER_S_RATIO = 0.02
 """The share of the configured rate that every second gives back."""
 

@@ -23,6 +23,9 @@ PEEK_BYTES = 64 * 1024
 
 Scalar: TypeAlias = str | bool | int | float
 
+_INDEX = re.compile("0|[1-9][0-9]{0,6}")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
 
 def _built_in(status: int) -> Verdict:
     match status:
@@ -89,7 +92,7 @@ class Rule:
 
 def glob(pattern: str) -> re.Pattern[bytes]:
     """What a header's value must match: `*` and `?` stand for any text and any character; case counts."""
-    return re.compile(translate(pattern).encode("latin-1", "backslashreplace"))
+    return re.compile(translate(pattern).encode())
 
 
 def pointer_tokens(pointer: str) -> tuple[str, ...]:
@@ -97,17 +100,19 @@ def pointer_tokens(pointer: str) -> tuple[str, ...]:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
-def suspects(rules: Sequence[Rule], status: int, headers: Headers) -> tuple[Rule, ...]:
-    """The rules that may claim this reply, first match first; only the last of them can do without the body."""
+def rules_for(rules: Sequence[Rule], status: int) -> tuple[Rule, ...]:
+    """The rules that may claim a reply of this status."""
+    return tuple(rule for rule in rules if not rule.statuses or status in rule.statuses)
+
+
+def suspects(rules: Sequence[Rule], headers: Headers) -> tuple[Rule, ...]:
+    """Those of `rules_for` that these fields leave, first match first; only the last can do without the body."""
     found: list[Rule] = []
     for rule in rules:
-        if rule.statuses and status not in rule.statuses:
-            continue
-        if not all(test.holds(headers) for test in rule.headers):
-            continue
-        found.append(rule)
-        if not rule.body:
-            break
+        if all(test.holds(headers) for test in rule.headers):
+            found.append(rule)
+            if not rule.body:
+                break
     return tuple(found)
 
 
@@ -126,6 +131,12 @@ def is_json(headers: Headers) -> bool:
         return False
     media_type = value.partition(b";")[0].strip().lower()
     return media_type == b"application/json" or media_type.endswith(b"+json")
+
+
+def body_bytes(headers: Headers) -> int:
+    """The length that the fields announce, 0 if none that can be read."""
+    value = headers.get(b"content-length")
+    return int(value) if value is not None and _LENGTH.fullmatch(value) else 0
 
 
 def parse_body(data: bytes, headers: Headers) -> object:
@@ -158,7 +169,7 @@ def _resolve(document: object, pointer: tuple[str, ...]) -> object:
     for token in pointer:
         if isinstance(document, dict):
             document = document.get(token)
-        elif isinstance(document, list) and token.isascii() and token.isdigit() and int(token) < len(document):
+        elif isinstance(document, list) and _INDEX.fullmatch(token) and int(token) < len(document):
             document = document[int(token)]
         else:
             return None

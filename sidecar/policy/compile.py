@@ -1,0 +1,212 @@
+"""From a policy's settings to the handler that a call goes through: every decision that can be made early is made here.
+
+What may live here: translation of settings and the chaining of steps by `order.py`. State comes from `keep.py`, sockets
+and telemetry through ports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+from sidecar.call import Call, Handler
+from sidecar.clock import Clock
+from sidecar.policy import translate
+from sidecar.policy.keep import UNMATCHED, WHOLE, Keep
+from sidecar.policy.model import ProviderPolicy, Route, Settings
+from sidecar.policy.model import Retry as RetryWords
+from sidecar.policy.order import ORDER
+from sidecar.rules.breaker import Circuit
+from sidecar.steps.base import Step
+from sidecar.steps.breaker import Breaker
+from sidecar.steps.classify import Classify
+from sidecar.steps.deadline import Deadline
+from sidecar.steps.limit import Limit
+from sidecar.steps.retry import Retry
+
+TransportFactory: TypeAlias = Callable[[ProviderPolicy, Settings], Handler]
+"""The innermost handler, for a provider and the settings of one of its routes."""
+
+
+class TelemetrySteps(Protocol):
+    """Where the two steps come from that only watch."""
+
+    def trace_step(self, provider: str, route: str) -> Step: ...
+    def measure_step(
+        self, provider: str, route: str, host: str, port: int, *, scheme: str = ..., template: str | None = ...
+    ) -> Step: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What compiled steps act through."""
+
+    clock: Clock
+    draw: Callable[[], float]
+    """Uniform in [0, 1)."""
+    keep: Keep
+    transport: TransportFactory
+    telemetry: TelemetrySteps
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """What one route's calls go through."""
+
+    provider: str
+    route: str
+    """`-` for calls that match no route."""
+    digest: str
+    """Of the policy that it was compiled from."""
+    steps: tuple[str, ...]
+    """What is switched on, outer to inner."""
+    handle: Handler
+
+
+class Pipelines:
+    """A provider's pipelines, each compiled when the first call needs it: ten thousand routes cost nothing unused."""
+
+    __slots__ = ("_by_route", "_digest", "_ports", "policy")
+
+    def __init__(self, policy: ProviderPolicy, digest: str, ports: Ports) -> None:
+        self.policy = policy
+        self._digest = digest
+        self._ports = ports
+        self._by_route: dict[str, Pipeline] = {}
+
+    def of(self, route: Route | None) -> Pipeline:
+        """The pipeline of one of the policy's routes, or of calls that match none."""
+        name = UNMATCHED if route is None else route.name
+        pipeline = self._by_route.get(name)
+        if pipeline is None:
+            pipeline = self._by_route[name] = compile_pipeline(self.policy, route, self._digest, self._ports)
+        return pipeline
+
+
+def compile_pipeline(policy: ProviderPolicy, route: Route | None, digest: str, ports: Ports) -> Pipeline:
+    """Chain the steps that are on around the transport. State that survives comes from `ports.keep`."""
+    place = _Place(policy, route, ports)
+    handle = ports.transport(policy, place.settings)
+    for row in reversed(ORDER):
+        build = _BUILD.get(row.step)
+        step = None if build is None else build(place)
+        if step is not None:
+            handle = step.bind(handle)
+    return Pipeline(policy.provider, place.name, digest, step_names(place.settings), handle)
+
+
+def step_names(settings: Settings) -> tuple[str, ...]:
+    """The steps that these settings switch on, outer to inner."""
+    off = {
+        "deadline": settings.timeouts is None,
+        "retry": translate.retry(settings).attempts == 1,
+        "breaker": settings.breaker is None,
+        "limit": translate.limit(settings) is None,
+    }
+    return tuple(row.step for row in ORDER if not off.get(row.step, False))
+
+
+def routes_of(policies: Iterable[ProviderPolicy]) -> dict[str, frozenset[str]]:
+    """The names of every provider's routes: what `Keep.retain` wants to know after a reload."""
+    return {policy.provider: frozenset(route.name for route in policy.routes) for policy in policies}
+
+
+class _Place:
+    """Where steps are being built: one route of one policy."""
+
+    __slots__ = ("name", "policy", "ports", "route", "settings")
+
+    def __init__(self, policy: ProviderPolicy, route: Route | None, ports: Ports) -> None:
+        self.policy = policy
+        self.route = route
+        self.ports = ports
+        self.settings: Settings = policy if route is None else route
+        self.name = UNMATCHED if route is None else route.name
+
+    def is_dry(self, step: str) -> bool:
+        return step in self.settings.dry_run
+
+    def scope(self, key: str) -> str:
+        """What shares state: all of the provider, but for a route that has numbers of its own."""
+        return WHOLE if getattr(self.settings, key) == getattr(self.policy, key) else self.name
+
+
+def _trace(place: _Place) -> Step:
+    return place.ports.telemetry.trace_step(place.policy.provider, place.name)
+
+
+def _deadline(place: _Place) -> Step | None:
+    settings = translate.deadline(place.settings)
+    if settings is None:
+        return None
+    return Deadline(settings, place.ports.clock, dry_run=place.is_dry("deadline"))
+
+
+def _retry(place: _Place) -> Step:
+    ports, settings = place.ports, translate.budget(place.settings)
+    budget = None if settings is None else ports.keep.budget(place.policy.provider, _budget_scope(place), settings)
+    return Retry(translate.retry(place.settings), budget, ports.clock, ports.draw, dry_run=place.is_dry("retry"))
+
+
+def _budget_scope(place: _Place) -> str:
+    """The bound is on what all retries add to the provider's load, unless a route sets a bound of its own."""
+    usual, said = place.policy.retry or RetryWords(), place.settings.retry
+    return WHOLE if said is not None and said.budget == usual.budget else place.name
+
+
+def _breaker(place: _Place) -> Step | None:
+    policy, settings, keep = place.policy, translate.breaker(place.settings), place.ports.keep
+    if place.settings.breaker is None or settings is None:
+        return None
+    scope = place.name if place.settings.breaker.scope == "operation" else place.scope("breaker")
+    circuit_of: Callable[[Call], Circuit]
+    if place.settings.breaker.scope == "credential":
+        circuit_of = keep.credential_circuits(policy.provider, scope, settings).of
+    else:
+        circuit_of = _always(keep.circuit(policy.provider, scope, settings))
+    return Breaker(circuit_of, place.ports.clock, dry_run=place.is_dry("breaker"))
+
+
+def _always(circuit: Circuit) -> Callable[[Call], Circuit]:
+    return lambda _call: circuit
+
+
+def _limit(place: _Place) -> Step | None:
+    settings = translate.limit(place.settings)
+    if settings is None:
+        return None
+    limiter = place.ports.keep.limiter(place.policy.provider, place.scope("limit"), settings)
+    return Limit(limiter, place.ports.clock, dry_run=place.is_dry("limit"))
+
+
+def _measure(place: _Place) -> Step:
+    policy, route, origin = place.policy, place.route, place.policy.origin
+    scheme, host, port = (
+        ("https", _first_host(policy), 443) if origin is None else (origin.scheme, origin.host, origin.port)
+    )
+    template = None if route is None else route.match.path
+    return place.ports.telemetry.measure_step(policy.provider, place.name, host, port, scheme=scheme, template=template)
+
+
+def _first_host(policy: ProviderPolicy) -> str:
+    """How to call an upstream that only the calls name: by its wildcard."""
+    return policy.hosts[0] if policy.hosts else ""
+
+
+def _classify(place: _Place) -> Step:
+    settings = place.settings
+    return Classify(
+        translate.rules(settings), translate.hint(settings), place.ports.clock, dry_run=place.is_dry("classify")
+    )
+
+
+_BUILD: Final[dict[str, Callable[[_Place], Step | None]]] = {
+    "trace": _trace,
+    "deadline": _deadline,
+    "retry": _retry,
+    "breaker": _breaker,
+    "limit": _limit,
+    "measure": _measure,
+    "classify": _classify,
+}

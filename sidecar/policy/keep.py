@@ -1,0 +1,176 @@
+"""What outlives a reload: breakers, retry budgets and limiters, by provider and scope.
+
+A recompile asks for its state here and hands over the new numbers; nothing is lost because a file changed. What no
+policy names any more is kept for a while, since a ConfigMap may drop a file and bring it back, and then forgotten.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from secrets import token_bytes
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from pybreaker import CircuitBreakerListener
+
+from sidecar.call import Call
+from sidecar.clock import Clock
+from sidecar.rules.breaker import BreakerSettings, Circuit
+from sidecar.rules.budget import Budget, BudgetSettings
+from sidecar.rules.credential import credential_id
+from sidecar.rules.limiter import Limiter, LimitSettings
+
+WHOLE = "*"
+"""The scope of state that all of a provider's routes share."""
+UNMATCHED = "-"
+"""The scope of calls that match no route."""
+FORGET_AFTER_S = 600.0
+MOST_CREDENTIALS = 256
+"""Circuits kept for one provider's credentials; the one that was used longest ago goes first."""
+
+Key: TypeAlias = tuple[str, str]
+"""Provider and scope."""
+S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
+
+
+class Kept(Protocol[S_contra]):
+    """State that takes new settings without losing itself."""
+
+    def configure(self, settings: S_contra) -> None: ...
+
+
+K = TypeVar("K", bound=Kept[Any])
+
+
+class CredentialCircuits:
+    """A circuit for each credential, found by a digest that only this process can make."""
+
+    def __init__(self, settings: BreakerSettings, make: Callable[[BreakerSettings, str], Circuit], key: bytes) -> None:
+        self._settings = settings
+        self._make = make
+        self._key = key
+        self.circuits: OrderedDict[str, Circuit] = OrderedDict()
+
+    def configure(self, settings: BreakerSettings) -> None:
+        self._settings = settings
+        for circuit in self.circuits.values():
+            circuit.configure(settings)
+
+    def of(self, call: Call) -> Circuit:
+        """The circuit of the call's credential."""
+        circuits, name = self.circuits, credential_id(call.headers, self._key)
+        circuit = circuits.get(name)
+        if circuit is None:
+            if len(circuits) >= MOST_CREDENTIALS:
+                circuits.popitem(last=False)
+            circuit = circuits[name] = self._make(self._settings, name)
+        else:
+            circuits.move_to_end(name)
+        return circuit
+
+
+class Keep:
+    """State by (provider, scope). `listeners` hear every circuit's transitions; its name is `provider/scope`."""
+
+    def __init__(
+        self, clock: Clock, draw: Callable[[], float], listeners: Sequence[CircuitBreakerListener] = ()
+    ) -> None:
+        self._clock = clock
+        self._draw = draw
+        self._listeners = tuple(listeners)
+        self._credential_key = token_bytes(32)
+        self._circuits: dict[Key, Circuit] = {}
+        self._by_credential: dict[Key, CredentialCircuits] = {}
+        self._budgets: dict[Key, Budget] = {}
+        self._limiters: dict[Key, Limiter] = {}
+        self._gone_since_s: dict[Key, float] = {}
+
+    def circuit(self, provider: str, scope: str, settings: BreakerSettings) -> Circuit:
+        return _keep(self._circuits, (provider, scope), settings, lambda: self._make(provider, scope, settings))
+
+    def credential_circuits(self, provider: str, scope: str, settings: BreakerSettings) -> CredentialCircuits:
+        def make(settings: BreakerSettings, credential: str) -> Circuit:
+            return self._make(provider, f"{scope}:{credential}", settings)
+
+        return _keep(
+            self._by_credential,
+            (provider, scope),
+            settings,
+            lambda: CredentialCircuits(settings, make, self._credential_key),
+        )
+
+    def budget(self, provider: str, scope: str, settings: BudgetSettings) -> Budget:
+        return _keep(self._budgets, (provider, scope), settings, lambda: Budget(settings))
+
+    def limiter(self, provider: str, scope: str, settings: LimitSettings) -> Limiter:
+        return _keep(self._limiters, (provider, scope), settings, lambda: Limiter(settings))
+
+    def circuits(self) -> Iterator[tuple[str, str, Circuit]]:
+        """Every circuit with its provider and scope; one of a credential has the scope `scope:digest`."""
+        for (provider, scope), circuit in self._circuits.items():
+            yield provider, scope, circuit
+        for (provider, scope), kept in self._by_credential.items():
+            for name, circuit in kept.circuits.items():
+                yield provider, f"{scope}:{name}", circuit
+
+    def find_circuit(self, provider: str, scope: str) -> Circuit | None:
+        """One circuit by the scope that `circuits` gives it."""
+        base, colon, credential = scope.partition(":")
+        if not colon:
+            return self._circuits.get((provider, scope))
+        kept = self._by_credential.get((provider, base))
+        return None if kept is None else kept.circuits.get(credential)
+
+    def limiters(self) -> Iterator[tuple[str, str, Limiter]]:
+        for (provider, scope), limiter in self._limiters.items():
+            yield provider, scope, limiter
+
+    def budgets(self) -> Iterator[tuple[str, str, Budget]]:
+        for (provider, scope), budget in self._budgets.items():
+            yield provider, scope, budget
+
+    def retain(self, routes: Mapping[str, Container[str]]) -> None:
+        """Say after a reload which providers and routes there are: what is of no other is forgotten ten minutes on."""
+        now_s = self._clock.now()
+        kept = [key for kind in self._kinds() for key in kind]
+        gone = {key for key in kept if not _lives(key, routes)}
+        self._gone_since_s = {key: self._gone_since_s.get(key, now_s) for key in gone}
+        if gone:
+            self._clock.at(now_s + FORGET_AFTER_S, self._forget)
+
+    def _forget(self) -> None:
+        now_s = self._clock.now()
+        for key, since_s in list(self._gone_since_s.items()):
+            if now_s - since_s >= FORGET_AFTER_S:
+                del self._gone_since_s[key]
+                for kind in self._kinds():
+                    kind.pop(key, None)
+
+    def _kinds(self) -> tuple[dict[Key, Any], ...]:
+        return self._circuits, self._by_credential, self._budgets, self._limiters
+
+    def _make(self, provider: str, scope: str, settings: BreakerSettings) -> Circuit:
+        return Circuit(
+            settings,
+            draw=self._draw,
+            wall=self._clock.wall,
+            name=f"{provider}/{scope}",
+            listeners=self._listeners,
+        )
+
+
+def _lives(key: Key, routes: Mapping[str, Container[str]]) -> bool:
+    provider, scope = key
+    named = routes.get(provider)
+    return named is not None and (scope in (WHOLE, UNMATCHED) or scope in named)
+
+
+def _keep(kind: dict[Key, K], key: Key, settings: S, make: Callable[[], K]) -> K:
+    """What is kept, with its settings brought up to date, or something new."""
+    kept = kind.get(key)
+    if kept is None:
+        kept = kind[key] = make()
+    else:
+        kept.configure(settings)
+    return kept

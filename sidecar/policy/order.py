@@ -1,0 +1,39 @@
+"""The order of the steps: one table, a reason a row. Policies switch steps and tune them; they do not reorder.
+
+What may live here: the table. `compile.py` builds by it, `sidecar explain` and the documentation print it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Runs(StrEnum):
+    CALL = "call"
+    """Once for each call of the application."""
+    ATTEMPT = "attempt"
+    """Once for each attempt at the provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    step: str
+    runs: Runs
+    reason: str
+    """Why it stands here and neither further out nor further in."""
+
+
+ORDER: Final = (
+    Row("trace", Runs.CALL, "outermost, so that the call's span and duration cover whatever else happens"),
+    Row("deadline", Runs.CALL, "outside retry, so that all attempts and waits share one deadline"),
+    Row("retry", Runs.CALL, "outside all that judges a single attempt, so that each attempt is judged anew"),
+    Row(
+        "breaker", Runs.ATTEMPT, "inside retry, so that every attempt counts; outside limit, so that a refusal is free"
+    ),
+    Row("limit", Runs.ATTEMPT, "right before the wire, because the provider counts attempts, not calls"),
+    Row("measure", Runs.ATTEMPT, "inside limit, so that waiting for our own turn is not the provider's latency"),
+    Row("classify", Runs.ATTEMPT, "next to the wire, so that every step outside sees one and the same verdict"),
+    Row("transport", Runs.ATTEMPT, "the wire itself"),
+)
