@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from importlib import import_module
 from typing import Any
 
@@ -69,7 +70,16 @@ class Program(click.Group):
             # Whoever read our output left, as `| head` does. Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
+        except Exception as error:
+            return _say(_fault(error), 1)
         return done if isinstance(done, int) else 0
+
+
+def _fault(error: Exception) -> str:
+    """A bug, as its user may see it: enough to report it, no traceback and no values."""
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    where = f"{os.path.basename(frame.filename)}:{frame.lineno}"
+    return f"this is a fault of the sidecar's own ({type(error).__name__} at {where}); please report it"
 
 
 def _one_line(error: click.ClickException) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel
@@ -88,13 +89,12 @@ def _over(provider: Node, route: Node) -> Node:
 def _key(tree: Node, model: type[BaseModel], path: Sequence[str]) -> Iterator[Setting]:
     """The values under one key: one for each leaf of its model, written or not."""
     key, node = path[-1], tree.at(*path)
-    below = [one for one in field_models(model).get(key, ()) if _is_mapping(model, key)]
+    below = [] if _is_list(model.model_fields[key].annotation) else field_models(model).get(key, [])
     written_off = node is not None and not isinstance(node.value, dict)
     default = defaults_as_written(model).get(key, "")
     if below and not written_off and (node is not None or isinstance(default, dict)):
-        for nested in below[0].model_fields.values():
-            name = nested.alias or _name_of(below[0], nested)
-            yield from _key(tree, below[0], (*path, name))
+        for name, nested in below[0].model_fields.items():
+            yield from _key(tree, below[0], (*path, nested.alias or name))
     elif node is not None and node.items() and all(isinstance(one.value, dict) for one in node.items()):
         for index, one in enumerate(node.items()):
             yield Setting(show_path((*path, index)), plain(one), one.place)
@@ -104,14 +104,8 @@ def _key(tree: Node, model: type[BaseModel], path: Sequence[str]) -> Iterator[Se
         yield Setting(show_path(path), default, None)
 
 
-def _is_mapping(model: type[BaseModel], key: str) -> bool:
-    """Whether a key holds one mapping of known keys, rather than a list of them."""
-    annotation = str(model.model_fields[key].annotation) if key in model.model_fields else ""
-    return "tuple" not in annotation
-
-
-def _name_of(model: type[BaseModel], field: object) -> str:
-    return next(name for name, one in model.model_fields.items() if one is field)
+def _is_list(annotation: object) -> bool:
+    return get_origin(annotation) is tuple or any(_is_list(part) for part in get_args(annotation))
 
 
 def _shown(value: Plain) -> Plain:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.policy.problem import PolicyProblem, show
+from sidecar.policy.problem import PolicyProblem
 
 LARGEST_FILE_BYTES = 1024 * 1024
 SUFFIXES = (".yaml", ".yml")
@@ -82,5 +82,5 @@ def _unusable(path: Path, expected: str, got: str) -> PolicyProblem:
 
 
 def _too_large(path: Path, got: str) -> PolicyProblem:
-    hint = "is it a policy at all?" if path.suffix in SUFFIXES else f"is {show(path.name)} a policy at all?"
-    return PolicyProblem(str(path), 1, 1, "", f"a file of at most {LARGEST_FILE_BYTES} bytes", got, hint)
+    expected = f"a file of at most {LARGEST_FILE_BYTES} bytes"
+    return PolicyProblem(str(path), 1, 1, "", expected, got, "is it a policy at all?")

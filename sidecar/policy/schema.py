@@ -75,7 +75,8 @@ def _tidy(schema: Schema, model: type[BaseModel]) -> None:
             if _may_be_off(field):
                 options.append({"enum": ["off", False]})
         if len(options) == 1:
-            entry |= {**entry.pop("anyOf")[0], **entry}
+            del entry["anyOf"]
+            entry.update(options[0])
         default = written.get(key)
         if isinstance(default, str | int) and default != "":
             entry["default"] = default

@@ -73,6 +73,7 @@ def _settle_with_body(circuit: Circuit, permit: Permit, reply: Reply, now: Calla
 def _refused(call: Call, refusal: Refusal, now_s: float) -> Failure:
     wait_s = refusal.wait_s
     when = "until somebody lets it go" if wait_s is None else f"for {wait_s:.1f} s"
+    call.attempt -= 1  # It was not begun.
     call.note("breaker", f"refused {when}", now_s)
     detail = f"Calls to {call.provider} (route {call.route}) are held back {when}, because it keeps failing."
     return Failure(Reason.BREAKER_OPEN, detail, Verdict.LOCAL, wait_s)

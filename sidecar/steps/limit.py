@@ -91,6 +91,7 @@ class Limit:
 
     def _refuse(self, call: Call, reason: Reason, wait_s: float, now_s: float) -> Failure:
         self._limiter.refused += 1
+        call.attempt -= 1  # It was not begun.
         call.note("limit", f"refused: {_SHORT[reason]}", now_s)
         detail = f"The policy's limit for {call.provider} is used up: {_SHORT[reason]}. Try again in {wait_s:.1f} s."
         return Failure(reason, detail, Verdict.LOCAL, wait_s)

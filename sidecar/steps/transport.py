@@ -9,9 +9,7 @@ from sidecar.clock import Clock
 from sidecar.errors import Reason, Verdict, WireError
 from sidecar.http1.message import Headers
 from sidecar.http1.pool import Exchange, Pool
-
-IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"))
-"""Methods that may be sent twice (RFC 9110 9.2.2)."""
+from sidecar.rules.safe import Repeat, may_repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
             idle_s,
             call.method == "HEAD",
             upgrade is not None,
-            call.method in IDEMPOTENT or b"idempotency-key" in headers,
+            may_repeat(Repeat.SAFE, call.method, headers),
             call.on_interim,
         )
         try:

@@ -1,0 +1,58 @@
+"""Policies on disk, written by tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from textwrap import dedent
+
+from sidecar.policy.sources import LoadedPolicies, load_policies
+
+
+def write(directory: Path, **files: str) -> Path:
+    """Write `name=text` as name.yaml, each in one step, as editors and mounts do."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        fresh = directory / f".{name}.new"
+        fresh.write_text(dedent(text))
+        os.replace(fresh, directory / f"{name}.yaml")
+    return directory
+
+
+def load(directory: Path, **files: str) -> LoadedPolicies:
+    return load_policies([write(directory, **files)])
+
+
+def texts(loaded: LoadedPolicies, directory: Path) -> list[str]:
+    """The problems, with file names alone."""
+    return [problem.text().replace(f"{directory}/", "") for problem in loaded.problems]
+
+
+class ConfigMap:
+    """A directory as kubelet mounts it: `name -> ..data/name`, and `..data` swapped as a whole."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._version = 0
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def publish(self, **files: str) -> None:
+        self._version += 1
+        data = self.directory / f"..2026_{self._version}"
+        data.mkdir()
+        for name, text in files.items():
+            (data / f"{name}.yaml").write_text(dedent(text))
+        old = (self.directory / "..data").resolve() if (self.directory / "..data").exists() else None
+        (self.directory / "..data_tmp").symlink_to(data.name)
+        os.replace(self.directory / "..data_tmp", self.directory / "..data")
+        for name in files:
+            link = self.directory / f"{name}.yaml"
+            if not link.is_symlink():
+                link.symlink_to(f"..data/{name}.yaml")
+        for link in self.directory.glob("[!.]*.yaml"):
+            if link.stem not in files:
+                link.unlink()
+        if old is not None:
+            for file in old.iterdir():
+                file.unlink()
+            old.rmdir()
