@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeAlias
+import logging
+from typing import Final
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from sidecar.admin.answers import problem_answer
 from sidecar.admin.guard import Guard
 from sidecar.admin.port import State
 from sidecar.admin.routes import ROUTES, Answer
-from sidecar.telemetry.logs import log
+
+log = logging.getLogger(__name__)
 
 LARGEST_BODY_BYTES: Final = 16 * 1024
 EVERYWHERE: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_app(state: State, guard: Guard) -> web.Application:
@@ -27,9 +27,8 @@ def make_app(state: State, guard: Guard) -> web.Application:
         app.router.add_route(route.method, route.path, handle)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handle)
-            if not route.path.endswith(".json"):
-                twin = "/index.json" if route.path == "/" else f"{route.path}.json"
-                app.router.add_get(twin, handle)
+        if route.twin:
+            app.router.add_get(route.twin, handle)
     return app
 
 
@@ -40,10 +39,10 @@ def _with_state(answer: Answer, state: State) -> Handler:
     return handle
 
 
-def _answering(guard: Guard) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _answering(guard: Guard) -> Middleware:
     @web.middleware
-    async def answering(request: web.Request, handle: Handler) -> web.StreamResponse:
-        response = _denied(guard, request) or await _answered(request, handle)
+    async def answering(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = _denied(guard, request) or await _answered(request, handler)
         response.headers.update(EVERYWHERE)
         return response
 
@@ -60,9 +59,9 @@ def _denied(guard: Guard, request: web.Request) -> web.Response | None:
     return response
 
 
-async def _answered(request: web.Request, handle: Handler) -> web.StreamResponse:
+async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
-        return await handle(request)
+        return await handler(request)
     except web.HTTPNotFound:
         return problem_answer(404, "There is no such path: / lists those that there are.")
     except web.HTTPMethodNotAllowed as error:
@@ -75,5 +74,5 @@ async def _answered(request: web.Request, handle: Handler) -> web.StreamResponse
     except web.HTTPRequestEntityTooLarge:
         return problem_answer(413, f"A body may have {LARGEST_BODY_BYTES} bytes.")
     except Exception:
-        log.exception("an admin request failed", extra={"path": request.path})
+        log.exception("an admin request failed")
         return problem_answer(500, "The sidecar failed to answer; its log says how.")

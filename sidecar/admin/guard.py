@@ -49,7 +49,9 @@ class Guard:
             return Denial(403, "Changes are off on this listener: start the sidecar with SIDECAR_ADMIN_TOKEN set.")
         scheme, _, credentials = authorization.partition(" ")
         if scheme.lower() != "bearer":
-            return Denial(401, "Send the token of SIDECAR_ADMIN_TOKEN as Authorization: Bearer.", 'Bearer realm="admin"')
+            return Denial(
+                401, "Send the token of SIDECAR_ADMIN_TOKEN as Authorization: Bearer.", 'Bearer realm="admin"'
+            )
         # In constant time: how long a comparison takes must not tell how much of the token was right.
         if not compare_digest(credentials.strip().encode(), self.token.encode()):
             challenge = 'Bearer realm="admin", error="invalid_token"'

@@ -84,6 +84,9 @@ def _refusals(route: Route) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     same_shape = {"application/json": {"schema": {"type": "object"}}}
     return {
-        str(status): {"description": text, "content": same_shape if status == HTTPStatus.SERVICE_UNAVAILABLE else problem}
+        str(status): {
+            "description": text,
+            "content": same_shape if status == HTTPStatus.SERVICE_UNAVAILABLE else problem,
+        }
         for status, text in sorted(refusals.items())
     }

@@ -35,7 +35,7 @@ class State(Protocol):
         """It is ready when all of them are well."""
         ...
 
-    def metrics(self, accept: str) -> tuple[bytes, str]:
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
         """The exposition and its content type, in the form that `accept` prefers."""
         ...
 

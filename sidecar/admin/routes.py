@@ -31,6 +31,13 @@ class Route:
     body: type[BaseModel] | None = None
     content_type: str = "application/json"
 
+    @property
+    def twin(self) -> str:
+        """Where the same stands as JSON whatever else the path may one day show; empty if nowhere."""
+        if self.method != "GET" or self.path.endswith(".json") or self.content_type != "application/json":
+            return ""
+        return "/index.json" if self.path == "/" else f"{self.path}.json"
+
 
 class BreakerChange(BaseModel):
     """What to do with a breaker."""
@@ -69,7 +76,7 @@ async def startupz(state: State, request: web.Request) -> web.Response:
 
 
 async def metrics(state: State, request: web.Request) -> web.Response:
-    exposition, content_type = state.metrics(request.headers.get("Accept", ""))
+    exposition, content_type = await state.metrics(request.headers.get("Accept", ""))
     return web.Response(body=exposition, headers={"Content-Type": content_type})
 
 
@@ -184,7 +191,12 @@ ROUTES: Final = (
         refusals={422: "They are not fit; those in force stay."},
     ),
     Route(
-        "GET", "/breakers", "Every breaker: its state and history.", breakers, {"breakers": "One each."}, query=_PROVIDER
+        "GET",
+        "/breakers",
+        "Every breaker: its state and history.",
+        breakers,
+        {"breakers": "One each."},
+        query=_PROVIDER,
     ),
     Route(
         "POST",

@@ -17,14 +17,15 @@ HIGH_WATER_BYTES = 128 * 1024
 class Headers:
     """End-to-end fields in the order, case and number in which they came. Names are looked up in lower case.
 
-    `fields` may be read by anyone; change it only through the methods, which keep the index true.
+    Both attributes may be read by anyone; change them only through the methods, which keep them in step.
     """
 
-    __slots__ = ("_index", "fields")
+    __slots__ = ("fields", "index")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.fields: list[tuple[bytes, bytes]] = []
-        self._index: dict[bytes, bytes] = {}
+        self.index: dict[bytes, bytes] = {}
+        """Values by lower-case name; of a repeated field, its values joined by `, `."""
         for name, value in fields:
             self.add(name, value)
 
@@ -35,23 +36,23 @@ class Headers:
     def append(self, key: bytes, name: bytes, value: bytes) -> None:
         """`add` for a caller that has the lower-case `key` at hand."""
         self.fields.append((name, value))
-        known = self._index.get(key)
-        self._index[key] = value if known is None else known + b", " + value
+        known = self.index.get(key)
+        self.index[key] = value if known is None else known + b", " + value
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a lower-case name; of a repeated field, its values joined by `, `."""
-        return self._index.get(key)
+        return self.index.get(key)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._index
+        return key in self.index
 
     def all(self, key: bytes) -> list[bytes]:
         """Each value of a lower-case name, in order."""
-        return [value for name, value in self.fields if name.lower() == key] if key in self._index else []
+        return [value for name, value in self.fields if name.lower() == key] if key in self.index else []
 
     def remove(self, key: bytes) -> None:
         """Drop every field of a lower-case name; nothing happens if there is none."""
-        if self._index.pop(key, None) is not None:
+        if self.index.pop(key, None) is not None:
             self.fields = [field for field in self.fields if field[0].lower() != key]
 
     def set(self, name: bytes, value: bytes) -> None:

@@ -96,7 +96,7 @@ class _Reader:
     def __init__(self, flow: Flow, limits: HeadLimits) -> None:
         self._flow = flow
         self._limits = limits
-        self._headers: Headers | None = None
+        self._headers = Headers()
         self._hop: dict[bytes, bytes] = {}
         self._start = b""
         """The part of the start line that is text: a request's target, a reply's phrase."""
@@ -115,15 +115,20 @@ class _Reader:
         self.in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """The most frequent callback, so `Headers.append` is written out here."""
         if not self.in_head:
             self._on_trailer(name, value)
             return
         key = name.lower()
         if key in CONNECTION_FIELDS:
-            known = self._hop.get(key)
-            self._hop[key] = value if known is None else known + b", " + value
+            index = self._hop
         else:
-            self._headers.append(key, name, value)  # type: ignore[union-attr]
+            index = self._headers.index
+            self._headers.fields.append((name, value))
+        if key in index:
+            index[key] += b", " + value
+        else:
+            index[key] = value
 
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         body = self._body
@@ -242,7 +247,6 @@ class RequestReader(_Reader):
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
-        assert headers is not None
         self.in_head = False
         self.body_bytes = 0
         request = Request(parser.get_method().decode("ascii"), self._start, parser.get_http_version(), headers)
@@ -385,7 +389,6 @@ class ResponseReader(_Reader):
 
     def on_headers_complete(self) -> None:
         parser, headers = self._parser, self._headers
-        assert headers is not None
         self.in_head = False
         version, status = parser.get_http_version(), parser.get_status_code()
         if version not in VERSIONS:

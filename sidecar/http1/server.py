@@ -259,8 +259,17 @@ class ServerConnection(asyncio.Protocol):
         server = self._server
         try:
             while True:
-                if not self._requests and not await self._next():
-                    break
+                if not self._requests:
+                    if self._refusal is not None:
+                        self._write_refusal(self._refusal)
+                        break
+                    if self._eof or server.stopping:
+                        break
+                    self._since = server.tick
+                    self._waiting = server.loop.create_future()
+                    await self._waiting
+                    self._waiting = None
+                    continue
                 request = self._requests.popleft()
                 if self._queue_paused:
                     self._queue_paused = False
@@ -283,21 +292,6 @@ class ServerConnection(asyncio.Protocol):
             log.exception("a connection failed")
             self._transport.abort()
         await self._finish()
-
-    async def _next(self) -> bool:
-        """Wait for a request; False when none will come."""
-        if self._refusal is not None:
-            self._write_refusal(self._refusal)
-            return False
-        if self._eof or self._server.stopping:
-            return False
-        self._since = self._server.tick
-        self._waiting = self._server.loop.create_future()
-        try:
-            await self._waiting
-        finally:
-            self._waiting = None
-        return bool(self._requests) or await self._next()
 
     def _spoil(self, error: ClientError) -> None:
         """What the client sends cannot be understood any more: answer what was, refuse this, close."""

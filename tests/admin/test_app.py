@@ -33,7 +33,7 @@ class Daemon:
     def checks(self) -> Sequence[Check]:
         return self.ready
 
-    def metrics(self, accept: str) -> tuple[bytes, str]:
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
         return f"# accept: {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"
 
     def policies(self) -> Row:

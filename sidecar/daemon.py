@@ -1,0 +1,287 @@
+"""The process: wires every part, starts them in order, reloads, drains, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from random import getrandbits, random
+from typing import TYPE_CHECKING, Any, Final
+
+import uvloop
+
+from sidecar import __version__
+from sidecar.address import Address
+from sidecar.admin.guard import Guard
+from sidecar.clock import LoopClock
+from sidecar.http1.limits import HeadLimits, PoolLimits, ServerLimits
+from sidecar.http1.server import Server
+from sidecar.intercept.router import Router, refuse
+from sidecar.policy.compile import Ports, routes_of
+from sidecar.policy.files import shipped_policies
+from sidecar.policy.keep import Keep
+from sidecar.policy.sources import LoadedPolicies
+from sidecar.policy.watch import PolicyWatch
+from sidecar.serving.directory import Directory
+from sidecar.serving.ground import bind, cannot_listen, check_paths, is_loopback, prepare_state, raise_file_limit
+from sidecar.serving.overview import Life, Overview
+from sidecar.serving.reload import PoliciesInForce, UnfitPolicies
+from sidecar.serving.unknown import UnknownHosts
+from sidecar.serving.upstreams import Upstreams
+from sidecar.serving.watching import BreakerNews, watch
+from sidecar.settings import Settings
+from sidecar.telemetry.logs import LineWriter, start_logging, stop_logging
+from sidecar.telemetry.settings import TelemetrySettings
+from sidecar.telemetry.settings import read_settings as read_telemetry_settings
+from sidecar.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from aiohttp.web import AppRunner
+
+log = logging.getLogger(__name__)
+
+UNUSABLE: Final = 2
+"""The exit code of a start that a setting or a policy prevents."""
+FLUSH_S: Final = 1.0
+"""How long telemetry may take to be sent at the end."""
+WARM_AT_ONCE: Final = 20
+WARM_MOST: Final = 1000
+"""Pipelines compiled ahead of their first call, and how many between two looks at the loop."""
+
+
+def run(settings: Settings) -> int:
+    """Serve until a signal ends it; the process's exit code. Raises `SettingsError`."""
+    # A reload or a dump that is asked for too early must not kill.
+    for early in (signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(early, signal.SIG_IGN)
+    gc.disable()  # Nothing dies while everything is being made; `_settle` turns it on again.
+    telemetry_settings = read_telemetry_settings(os.environ, version=__version__)
+    paths = settings.policies or (shipped_policies(),)
+    check_paths(paths)
+    prepare_state(settings.state)
+    raise_file_limit()
+    json = None if settings.log_format == "auto" else settings.log_format == "json"
+    writer = start_logging(json=json, level=logging.getLevelName(settings.log_level.upper()))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(_serve(settings, telemetry_settings, paths, writer))
+    except UnfitPolicies as unfit:
+        return _say_unfit(unfit)
+    finally:
+        stop_logging(writer)
+
+
+async def _serve(
+    settings: Settings, telemetry_settings: TelemetrySettings, paths: Sequence[Path], writer: LineWriter
+) -> int:
+    daemon = Daemon(settings, telemetry_settings, paths, writer)
+    daemon.policies.load()
+    return await daemon.serve()
+
+
+def _say_unfit(unfit: UnfitPolicies) -> int:
+    for problem in unfit.problems:
+        print(problem.text(), file=sys.stderr)
+    count = len(unfit.problems)
+    problems = "a problem" if count == 1 else f"{count} problems"
+    print(f"sidecar: the policies have {problems}, so nothing is served", file=sys.stderr)
+    return UNUSABLE
+
+
+class Daemon:
+    """Every part of one process."""
+
+    def __init__(
+        self, settings: Settings, telemetry_settings: TelemetrySettings, paths: Sequence[Path], writer: LineWriter
+    ) -> None:
+        self._settings = settings
+        self._writer = writer
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._warming: asyncio.Task[None] | None = None
+        self.life = Life()
+        self.clock = clock = LoopClock()
+        self.telemetry = Telemetry(telemetry_settings, clock)
+        self.telemetry.count_log_drops(writer)
+        meters = self.telemetry.meters
+        news = BreakerNews(meters)
+        self.keep = Keep(clock, random, [news])
+        news.find = self.keep.find_circuit
+        # Told apart from other sidecars on the way, so that only a call of our own that comes back is a loop.
+        name = f"sidecar-{getrandbits(32):08x}".encode()
+        self.upstreams = Upstreams(pool_limits(settings), settings.dns_ttl_s, clock, b"1.1 " + name)
+        self.unknown = UnknownHosts(clock, meters.unknown_hosts)
+        self._ports = Ports(clock, random, self.keep, self.upstreams.transport, self.telemetry)
+        self.policies = PoliciesInForce(paths, self._compile, self._swap, clock, meters.reloads)
+        # Made before the first load, so that a change during it is seen.
+        self._watch = PolicyWatch(paths, self.policies.reload, clock)
+        self._directory = self._compile(LoadedPolicies())
+        self.router = Router(self._directory, clock, name, settings.replay_bytes)
+        self.server = Server(self.router.handle, refuse, server_limits(settings), clock)
+        self.overview = Overview(
+            life=self.life,
+            policies=self.policies,
+            keep=self.keep,
+            unknown=self.unknown,
+            telemetry=self.telemetry,
+            clock=clock,
+        )
+        watch(meters, self.policies, self.keep, self.upstreams, self.server)
+
+    # Policies.
+
+    def _compile(self, loaded: LoadedPolicies) -> Directory:
+        return Directory(loaded, self._ports, self.upstreams, self.unknown)
+
+    def _swap(self, loaded: LoadedPolicies, directory: Directory) -> None:
+        self.router.directory = self._directory = directory
+        self.keep.retain(routes_of(loaded.providers))
+        self.upstreams.tidy()
+        if self.life.serving:
+            self._warm(directory)
+
+    def _warm(self, directory: Directory) -> None:
+        if self._warming is not None:
+            self._warming.cancel()
+        self._warming = self._spawn(_warmed(directory))
+
+    # Life.
+
+    async def serve(self) -> int:
+        """Start, serve, and stop when told to."""
+        self._handle_signals()
+        admin_socket = bind(self._settings.admin, "admin", self._settings.backlog)
+        await self._listen()
+        self.telemetry.start()
+        self._spawn(self._watch.run())
+        self._warm(self._directory)
+        runner = await self._serve_admin(admin_socket)
+        self.life.started = True
+        _settle()
+        _announce("calls", self.server.sockets)
+        _announce("admin", [admin_socket])
+        await self._stop.wait()
+        await self._finish(runner)
+        return 0
+
+    async def _listen(self) -> None:
+        address = self._settings.listen
+        try:
+            await self.server.start(address.host, address.port, self._settings.backlog)
+        except OSError as error:
+            raise cannot_listen(address, "listen", error) from None
+        self.life.serving = True
+
+    async def _serve_admin(self, admin_socket: socket.socket) -> AppRunner:
+        # Imported here, since it takes a third of the whole start: whoever calls or probes meanwhile waits in the
+        # listeners' queues and is not refused. Not in a thread, whose memory arena would cost 4 MiB for good.
+        from aiohttp import web  # noqa: PLC0415
+
+        from sidecar.admin.app import make_app  # noqa: PLC0415
+
+        guard = Guard(loopback=is_loopback(admin_socket), token=self._settings.admin_token)
+        runner = web.AppRunner(
+            make_app(self.overview, guard), access_log=None, handle_signals=False, shutdown_timeout=FLUSH_S
+        )
+        await runner.setup()
+        await web.SockSite(runner, admin_socket, backlog=self._settings.backlog).start()
+        return runner
+
+    async def _finish(self, runner: AppRunner) -> None:
+        if self.life.stopped_by == "SIGTERM" and self._settings.drain_s:
+            log.info("draining", extra={"drain_s": self._settings.drain_s})
+            await self.clock.sleep(self._settings.drain_s)
+        for task in self._tasks:
+            task.cancel()
+        log.info("stopping", extra={"count": self.server.in_flight})
+        await self.server.stop(self._settings.grace_s)
+        self.life.serving = False
+        await self.telemetry.shutdown(FLUSH_S)
+        self.upstreams.close()
+        await runner.cleanup()
+        log.info("stopped", extra={"signal": self.life.stopped_by})
+
+    # Signals.
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(ending, self._on_end, ending)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.policies.reload()))
+        loop.add_signal_handler(signal.SIGUSR1, self._dump)
+
+    def _on_end(self, number: signal.Signals) -> None:
+        if self.life.stopped_by:
+            stop_logging(self._writer)
+            os._exit(128 + number)
+        self.life.stopped_by = number.name
+        self._stop.set()
+
+    def _dump(self) -> None:
+        """The state as log lines, one a thing, so that none is cut."""
+        overview = self.overview
+        log.info("state: process", extra={"count": self.server.in_flight, "state": repr(overview.checks())})
+        log.info("state: policies", extra={"digest": overview.policies()["digest"], "problems": _texts(self.policies)})
+        for kind, rows in (("breaker", overview.breakers()), ("limit", overview.limits())):
+            for row in rows:
+                rest = {key: value for key, value in row.items() if key not in ("provider", "scope", "history")}
+                extra = {"provider": row["provider"], "scope": row["scope"], "route": row["scope"], "state": repr(rest)}
+                log.info("state: %s", kind, extra={**extra, "step": kind})
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task[Any]:
+        """Run beside everything else; ends with the daemon."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+async def _warmed(directory: Directory) -> None:
+    for count, _ in enumerate(directory.warm(), 1):
+        if count >= WARM_MOST:
+            return
+        if count % WARM_AT_ONCE == 0:
+            await asyncio.sleep(0)
+
+
+def _texts(policies: PoliciesInForce[Directory]) -> list[str]:
+    return [problem.text() for problem in policies.problems]
+
+
+def _settle() -> None:
+    """What a start has made lives as long as the process. Frozen, it is not walked by every full collection: that walk
+    would stop the loop for tens of milliseconds, again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def _announce(listener: str, sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        host, port = one.getsockname()[:2]
+        log.info("listening", extra={"listener": listener, "address": f"http://{Address(host, port)}"})
+
+
+# Settings as the parts take them.
+
+
+def server_limits(settings: Settings) -> ServerLimits:
+    return ServerLimits(
+        head=HeadLimits(settings.max_request_line_bytes, settings.max_header_count, settings.max_header_bytes),
+        body_bytes=settings.max_body_bytes,
+        connections=settings.max_connections,
+        idle_s=settings.idle_timeout_s,
+        head_s=settings.header_timeout_s,
+        body_rate_bytes_per_s=settings.min_body_rate_bytes_per_s,
+        body_grace_s=settings.body_rate_grace_s,
+    )
+
+
+def pool_limits(settings: Settings) -> PoolLimits:
+    return PoolLimits(connections=settings.pool_size, idle_s=settings.pool_idle_s)

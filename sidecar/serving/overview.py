@@ -1,0 +1,115 @@
+"""What the daemon can tell of itself, gathered from those who know (`admin.port.State`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from sidecar.admin.catalog import catalog
+from sidecar.admin.port import Check, Row
+from sidecar.clock import Clock
+from sidecar.policy.keep import Keep
+from sidecar.rules.breaker import CircuitState
+from sidecar.serving.directory import Directory
+from sidecar.serving.reload import PoliciesInForce
+from sidecar.serving.unknown import UnknownHosts
+from sidecar.telemetry.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+FORCED: Final = {
+    "forced-open": CircuitState.FORCED_OPEN,
+    "forced-closed": CircuitState.FORCED_CLOSED,
+    "auto": None,
+}
+
+
+class Life:
+    """How far the process has come: starting, serving, draining."""
+
+    def __init__(self) -> None:
+        self.serving = False
+        """Calls are taken."""
+        self.stopped_by = ""
+        """The signal that ends it; empty before one came."""
+        self.started = False
+        """It has been ready once."""
+
+
+class Overview:
+    """`State` for one daemon."""
+
+    def __init__(
+        self,
+        *,
+        life: Life,
+        policies: PoliciesInForce[Directory],
+        keep: Keep,
+        unknown: UnknownHosts,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._life = life
+        self._policies = policies
+        self._keep = keep
+        self._unknown = unknown
+        self._telemetry = telemetry
+        self._clock = clock
+
+    @property
+    def started(self) -> bool:
+        return self._life.started
+
+    def checks(self) -> Sequence[Check]:
+        life = self._life
+        loaded = self._policies.loaded is not None
+        return (
+            Check("policies", loaded, "" if loaded else "no policies are in force yet"),
+            Check("listener", life.serving, "" if life.serving else "calls are not taken"),
+            Check("drain", not life.stopped_by, life.stopped_by and f"stopping, because of {life.stopped_by}"),
+        )
+
+    async def metrics(self, accept: str) -> tuple[bytes, str]:
+        return await self._telemetry.expose(accept)
+
+    def policies(self) -> Row:
+        return self._policies.as_json()
+
+    async def reload(self) -> bool:
+        return await self._policies.reload()
+
+    def breakers(self) -> Sequence[Row]:
+        now_s = self._clock.now()
+        return [
+            {"provider": provider, "scope": scope, **circuit.snapshot(now_s)}
+            for provider, scope, circuit in self._keep.circuits()
+        ]
+
+    def force_breaker(self, provider: str, scope: str, state: str, for_s: float | None) -> Row | None:
+        circuit = self._keep.find_circuit(provider, scope)
+        if circuit is None:
+            return None
+        now_s = self._clock.now()
+        circuit.force(FORCED[state], None if for_s is None else now_s + for_s)
+        log.warning("a breaker was set by hand", extra={"provider": provider, "scope": scope, "breaker": state})
+        return {"provider": provider, "scope": scope, **circuit.snapshot(now_s)}
+
+    def limits(self) -> Sequence[Row]:
+        now_s = self._clock.now()
+        return [
+            {"provider": provider, "scope": scope, **limiter.snapshot(now_s)}
+            for provider, scope, limiter in self._keep.limiters()
+        ]
+
+    def unknown(self) -> Sequence[Row]:
+        return self._unknown.as_json()
+
+    def calls(self) -> Sequence[Row]:
+        return self._telemetry.calls.as_json()
+
+    def catalog(self) -> Sequence[Row]:
+        loaded, meters = self._policies.loaded, self._telemetry.meters
+        if loaded is None:
+            return []
+        return catalog(loaded.providers, self.breakers(), meters.attempts.collect(), meters.request_duration.collect())

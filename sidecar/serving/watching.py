@@ -1,0 +1,81 @@
+"""Metrics whose values others keep, and the news of breakers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pybreaker import CircuitBreaker, CircuitBreakerListener
+
+from sidecar.http1.server import Server
+from sidecar.policy.keep import Keep
+from sidecar.rules.breaker import Circuit
+from sidecar.serving.directory import Directory
+from sidecar.serving.reload import PoliciesInForce
+from sidecar.serving.upstreams import Upstreams
+from sidecar.telemetry.instruments import BREAKER_STATES, Meters
+from sidecar.telemetry.meters import Readings
+
+log = logging.getLogger(__name__)
+
+
+class BreakerNews(CircuitBreakerListener):
+    """Counts and logs every transition."""
+
+    def __init__(self, meters: Meters) -> None:
+        self._meters = meters
+        self.find: Callable[[str, str], Circuit | None] = lambda _provider, _scope: None
+
+    def state_change(self, cb: CircuitBreaker, old_state: Any, new_state: Any) -> None:
+        provider, _, scope = str(cb.name).partition("/")
+        circuit = self.find(provider, scope)
+        if circuit is None or not circuit.history:
+            return
+        move = circuit.history[-1]
+        self._meters.breaker_transitions.child(provider, scope, str(move.after)).add()
+        extra = {"provider": provider, "scope": scope, "breaker": str(move.after), "decision": move.cause}
+        log.warning("a breaker changed its state", extra=extra)
+
+
+def watch(
+    meters: Meters, policies: PoliciesInForce[Directory], keep: Keep, upstreams: Upstreams, server: Server
+) -> None:
+    """Have `meters` ask for what it does not count itself."""
+
+    def connections() -> Readings:
+        active = server.in_flight
+        yield ("application", None, "active"), active
+        yield ("application", None, "idle"), max(0, len(server.connections) - active)
+        for provider, opened, idle in _by_provider(upstreams):
+            yield ("provider", provider, "active"), opened - idle
+            yield ("provider", provider, "idle"), idle
+
+    meters.connections.watch(connections)
+    meters.policy_age.watch(lambda: [((), policies.age_s)])
+    meters.policy_problems.watch(lambda: [((), len(policies.problems))])
+    meters.breaker_state.watch(
+        lambda: [((provider, scope), BREAKER_STATES[one.state]) for provider, scope, one in keep.circuits()]
+    )
+    meters.breaker_refusals.watch(
+        lambda: [((provider, scope), one.refused) for provider, scope, one in keep.circuits()]
+    )
+    meters.limit_refusals.watch(lambda: [((provider, scope), one.refused) for provider, scope, one in keep.limiters()])
+    meters.retry_refusals.watch(lambda: _sums((provider, one.refused) for provider, _, one in keep.budgets()))
+
+
+def _by_provider(upstreams: Upstreams) -> Iterator[tuple[str, int, int]]:
+    """(provider, open, idle), all of its origins together."""
+    sums: dict[str, tuple[int, int]] = {}
+    for provider, opened, idle in upstreams.connections():
+        before = sums.get(provider, (0, 0))
+        sums[provider] = before[0] + opened, before[1] + idle
+    for provider, (opened, idle) in sums.items():
+        yield provider, opened, idle
+
+
+def _sums(counts: Iterator[tuple[str, int]]) -> Readings:
+    sums: dict[str, int] = {}
+    for provider, count in counts:
+        sums[provider] = sums.get(provider, 0) + count
+    return [((provider,), count) for provider, count in sums.items()]
