@@ -201,13 +201,19 @@ class Body:
         self._pieces.clear()
         self._waiting_bytes = 0
         if self._paused:
-            self._paused = False
-            if not self.done and self._flow is not None:
-                self._flow.resume_reading()
+            self._let_go_on()
         return data
+
+    def _let_go_on(self) -> None:
+        self._paused = False
+        if self._flow is not None:
+            self._flow.resume_reading()
 
     def _end(self, complete: bool) -> None:
         self.done = True
+        if self._paused:
+            # What comes next on the connection is not this body's.
+            self._let_go_on()
         if self._waiter is not None:
             self._wake()
         callbacks, self._done_callbacks = self._done_callbacks, None

@@ -24,7 +24,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Cores:
-    """Which core the measured proxy has to itself, and which everything else runs on. The same one if there is only one."""
+    """The one that the measured proxy has to itself, and the one for all else. The same if there is only one."""
 
     proxy: int
     load: int
@@ -103,12 +103,11 @@ class Process:
         self.log = log
         with log.open("ab") as output:
             self._popen = subprocess.Popen(
-                argv,
+                ["taskset", "-c", str(core), *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env={**os.environ, **(environ or {})},
-                preexec_fn=lambda: os.sched_setaffinity(0, {core}),
             )
         self.pid = self._popen.pid
 

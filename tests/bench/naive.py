@@ -1,4 +1,4 @@
-"""The naive way: aiohttp's server and aiohttp's client back to back on uvloop, nothing else. `python -m tests.bench.naive`"""
+"""The naive way: aiohttp's server and aiohttp's client back to back on uvloop, and nothing else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def proxy(upstreams: dict[str, str], ca_file: str) -> web.Application:
 
     async def session(_: web.Application) -> AsyncIterator[None]:
         connector = TCPConnector(limit=0, ssl=ssl.create_default_context(cafile=ca_file))
-        async with ClientSession(connector=connector, auto_decompress=False, timeout=ClientTimeout(total=300)) as client:
+        async with ClientSession(
+            connector=connector, auto_decompress=False, timeout=ClientTimeout(total=300)
+        ) as client:
             sessions.append(client)
             yield
 
@@ -32,7 +34,9 @@ def proxy(upstreams: dict[str, str], ca_file: str) -> web.Application:
         url = f"{upstreams[request.match_info['name']]}/{request.match_info['path']}"
         body = request.content if request.can_read_body else None
         headers = end_to_end(request.headers)  # type: ignore[arg-type]
-        async with sessions[0].request(request.method, url, headers=headers, data=body, allow_redirects=False) as answer:
+        async with sessions[0].request(
+            request.method, url, headers=headers, data=body, allow_redirects=False
+        ) as answer:
             reply = web.StreamResponse(status=answer.status, headers=end_to_end(answer.headers))  # type: ignore[arg-type]
             await reply.prepare(request)
             async for piece in answer.content.iter_any():

@@ -95,7 +95,7 @@ def reply(size: int) -> bytes:
 
 
 class Collector:
-    """An OTLP receiver: keeps what it is sent, by the first segment of the path, to be counted when the load is over."""
+    """An OTLP receiver: keeps what it is sent, by sender, to be counted when the load is over."""
 
     def __init__(self) -> None:
         received: list[tuple[str, str, bytes]] = []
@@ -104,12 +104,21 @@ class Collector:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                length = self.headers.get("Content-Length")
+                body = self._chunks() if length is None else self.rfile.read(int(length))
                 received.append((self.path, self.headers.get("Content-Encoding", ""), body))
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
                 self.end_headers()
+
+            def _chunks(self) -> bytes:
+                pieces = []
+                while size := int(self.rfile.readline(), 16):
+                    pieces.append(self.rfile.read(size))
+                    self.rfile.readline()
+                self.rfile.readline()
+                return b"".join(pieces)
 
             def log_message(self, *_: Any) -> None:
                 """Silent."""

@@ -87,6 +87,17 @@ async def test_a_full_body_stops_its_feeder_until_it_is_read() -> None:
     assert feeder.told == ["pause", "resume"]
 
 
+async def test_a_body_that_ends_while_its_feeder_is_stopped_lets_it_go_on() -> None:
+    """Or the connection would come back to its pool deaf, and the next reply never be heard."""
+    feeder = Feeder()
+    body = Body(feeder)
+    body.feed(b"x" * (HIGH_WATER_BYTES + 1))
+    body.finish()
+    assert feeder.told == ["pause", "resume"]
+    assert len(await body.read()) == HIGH_WATER_BYTES + 1
+    assert feeder.told == ["pause", "resume"]
+
+
 async def test_a_failed_body_gives_what_came_and_then_the_failure() -> None:
     body = Body()
     body.feed(b"half")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,8 +44,8 @@ def run_sidecar(tmp_path: Path, stage: Stage, authority: Authority) -> Iterator[
     """Starts a daemon with flags (and `defaults`) of the test's own."""
     started: list[Sidecar] = []
 
-    def run(*flags: str, **more: object) -> Sidecar:
-        sidecar = Sidecar(tmp_path / f"own{len(started)}", stage, authority, *flags, **more)  # type: ignore[arg-type]
+    def run(*flags: str, **more: Any) -> Sidecar:
+        sidecar = Sidecar(tmp_path / f"own{len(started)}", stage, authority, *flags, **more)
         started.append(sidecar)
         return sidecar
 

@@ -87,9 +87,11 @@ class Sidecar:
         command = [sys.executable, "-m", "sidecar", "run"]
         command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
         command += ["--policies", str(self.policies), "--state", str(home / "state"), *flags]
-        environ = {name: value for name, value in os.environ.items() if not re.match("(?i)SIDECAR_|OTEL_|.*_PROXY$", name)}
+        environ = {
+            name: value for name, value in os.environ.items() if not re.match("(?i)SIDECAR_|OTEL_|.*_PROXY$", name)
+        }
         with self._log_file.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 command,
                 cwd=home,
                 env=environ | {"PYTHONPATH": str(ROOT)},
@@ -120,10 +122,9 @@ class Sidecar:
             return False
 
     def stop(self, within_s: float = 10.0) -> int:
-        """Twice SIGTERM means at once; gives the exit code."""
+        """SIGINT skips the drain; gives the exit code."""
         if self.process.poll() is None:
-            self.process.terminate()
-            self.process.terminate()
+            self.process.send_signal(signal.SIGINT)
         try:
             return self.process.wait(timeout=within_s)
         except subprocess.TimeoutExpired:
@@ -172,7 +173,9 @@ class Sidecar:
         provider = Provider(script, context)
         self._stage.run(provider.start())
         origin = f"https://localhost:{provider.port}" if tls else f"http://127.0.0.1:{provider.port}"
-        document = {"provider": name, "hosts": hosts or [f"{name}.test"], "upstream": upstream or origin} | BARE | policy
+        document = (
+            {"provider": name, "hosts": hosts or [f"{name}.test"], "upstream": upstream or origin} | BARE | policy
+        )
         if document["upstream"].startswith("https:"):
             document.setdefault("tls", {"ca_file": str(self.ca.ca_file)})
         served = Served(name, self, provider, self.policies / f"{name}.yaml")

@@ -1,26 +1,15 @@
-"""Bodies both ways: by length, in chunks with trailers, until close, none at all; as they come, and no faster than read."""
+"""Bodies both ways: by length, in chunks, until close, none at all; as they come, and no faster than read."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
+from collections.abc import Callable
 
 import pytest
 
-from tests.providers import (
-    Connection,
-    Gate,
-    chunk,
-    chunked,
-    drip,
-    echo,
-    head_of,
-    raw,
-    reply,
-    serve,
-    stall,
-    until_close,
-)
+from tests.menu import chunk, chunked, drip, echo, head_of, raw, reply, serve, stall, until_close
+from tests.providers import Answer, Connection, Gate
 from tests.wire.client import eventually
 from tests.wire.daemon import Sidecar
 
@@ -125,11 +114,13 @@ NO_BODY = [
 ]
 
 
-@pytest.mark.parametrize(("method", "answer", "length"), NO_BODY, ids=["head", "head-chunked", "head-404", "204", "304-length", "304"])
+@pytest.mark.parametrize(
+    ("method", "answer", "length"), NO_BODY, ids=["head", "head-chunked", "head-404", "204", "304-length", "304"]
+)
 def test_replies_without_a_body_end_with_their_head(
-    sidecar: Sidecar, method: str, answer: object, length: list[bytes]
+    sidecar: Sidecar, method: str, answer: Answer, length: list[bytes]
 ) -> None:
-    served = sidecar.provider(serve(answer, reply(200, b"next")))  # type: ignore[arg-type]
+    served = sidecar.provider(serve(answer, reply(200, b"next")))
     with sidecar.connect() as client:
         client.send(served.message(method, "/"), served.message("GET", "/"))
         response = client.response(method)
@@ -216,9 +207,9 @@ def test_a_slow_provider_stops_the_sender(sidecar: Sidecar) -> None:
 
     async def swallow_later(connection: Connection) -> None:
         request = await connection.head()
-        connection.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        connection.pause_reading()
         await gate.passed()
-        connection.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        connection.resume_reading()
         assert request is not None
         await connection.body(request)
         await reply(200, b"%d" % len(request.body))(connection, request)
@@ -272,23 +263,22 @@ def test_a_body_nobody_reads_does_not_stop_the_daemon(sidecar: Sidecar) -> None:
     assert eventually(served.provider.connections[0].ended.is_set)
 
 
-def _until_still(measure: object, for_s: float = 0.3) -> None:
+def _until_still(measure: Callable[[], int], for_s: float = 0.3) -> None:
     """Wait until a number has stopped growing for that long."""
     last = [-1]
 
     def still() -> bool:
-        now = measure()  # type: ignore[operator]
-        last.append(now)
+        last.append(measure())
         return len(last) > 2 and last[-1] == last[-2] > 0
 
     eventually(still, within_s=10, every_s=for_s)
 
 
-def _send_until_stuck(send: object, most_bytes: int) -> int:
+def _send_until_stuck(send: Callable[[bytes], int], most_bytes: int) -> int:
     piece, sent_bytes = b"." * 65536, 0
     while sent_bytes < most_bytes:
         try:
-            sent_bytes += send(piece[: most_bytes - sent_bytes])  # type: ignore[operator]
+            sent_bytes += send(piece[: most_bytes - sent_bytes])
         except TimeoutError:
             break
     return sent_bytes

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.providers import Connection, Gate, Request, after, chunked, echo, late, reply, serve, until_close
+from tests.menu import after, chunked, echo, late, reply, serve, until_close
+from tests.providers import Answer, Connection, Gate, Request
 from tests.wire.client import eventually
 from tests.wire.daemon import Sidecar
 
@@ -42,7 +43,9 @@ def test_a_request_pipelined_behind_a_body_is_told_from_it(sidecar: Sidecar) -> 
     served = sidecar.provider(serve(echo()))
     chunks = served.message("POST", "/c", b"Transfer-Encoding: chunked") + b"3\r\nabc\r\n0\r\n\r\n"
     with sidecar.connect() as client:
-        client.send(served.message("POST", "/a", body=b"GET / HTTP/1.1\r\n"), chunks, served.message("PUT", "/d", body=b"last"))
+        client.send(
+            served.message("POST", "/a", body=b"GET / HTTP/1.1\r\n"), chunks, served.message("PUT", "/d", body=b"last")
+        )
         assert [client.response().body for _ in range(3)] == [b"GET / HTTP/1.1\r\n", b"abc", b"last"]
 
 
@@ -123,14 +126,17 @@ def test_http_10_with_keep_alive_is_kept_and_told_so(sidecar: Sidecar) -> None:
             assert response.one(b"connection").lower() == b"keep-alive"
 
 
-@pytest.mark.parametrize("answer", [chunked(b"one", b"two", trailers=[b"X-T: 1"]), until_close(b"onetwo")], ids=["chunked", "until-close"])
+@pytest.mark.parametrize(
+    "answer", [chunked(b"one", b"two", trailers=[b"X-T: 1"]), until_close(b"onetwo")], ids=["chunked", "until-close"]
+)
 @pytest.mark.parametrize("lines", [(), (b"Connection: keep-alive",)], ids=["plain", "keep-alive"])
-def test_http_10_gets_no_chunks(sidecar: Sidecar, answer: object, lines: tuple[bytes, ...]) -> None:
-    served = sidecar.provider(serve(answer))  # type: ignore[arg-type]
+def test_http_10_gets_no_chunks(sidecar: Sidecar, answer: Answer, lines: tuple[bytes, ...]) -> None:
+    served = sidecar.provider(serve(answer))
     with sidecar.connect() as client:
         client.send(served.message("GET", "/", *lines, version="1.0"))
         response = client.response()
-        assert (response.body, response.framing) == (b"onetwo", "close")
+        assert response.body == b"onetwo"
+        assert response.framing in {"close", "length"}
 
 
 def test_http_10_needs_no_host_in_reverse_form(sidecar: Sidecar) -> None:

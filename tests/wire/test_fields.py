@@ -6,14 +6,23 @@ import re
 
 import pytest
 
-from tests.providers import echo, interim, raw, reply, serve
+from tests.menu import echo, interim, raw, reply, serve
 from tests.wire.daemon import Sidecar
 
 ADDED_UPSTREAM = {b"via", b"traceparent", b"tracestate", b"host"}
 
 
 def test_request_fields_keep_order_case_and_number(sidecar: Sidecar) -> None:
-    lines = [b"X-One: 1", b"x-two: 2", b"X-ONE: 3", b"Accept: a/b", b"ACCEPT: c/d", b"X-Empty:", b"X-One: 4", b"x-b: a  b"]
+    lines = [
+        b"X-One: 1",
+        b"x-two: 2",
+        b"X-ONE: 3",
+        b"Accept: a/b",
+        b"ACCEPT: c/d",
+        b"X-Empty:",
+        b"X-One: 4",
+        b"x-b: a  b",
+    ]
     served = sidecar.provider(serve(reply(200)))
     served.get("/", *lines)
     ours = [field for field in served.requests[0].fields if field[0].lower() not in ADDED_UPSTREAM]
@@ -21,14 +30,29 @@ def test_request_fields_keep_order_case_and_number(sidecar: Sidecar) -> None:
 
 
 def test_reply_fields_keep_order_case_and_number(sidecar: Sidecar) -> None:
-    lines = [b"date: today", b"Set-Cookie: a=1", b"X-ratelimit: 5", b"SET-COOKIE: b=2", b"X-Empty:", b"Server: old/1", b"Set-Cookie: c=3"]
+    lines = [
+        b"date: today",
+        b"Set-Cookie: a=1",
+        b"X-ratelimit: 5",
+        b"SET-COOKIE: b=2",
+        b"X-Empty:",
+        b"Server: old/1",
+        b"Set-Cookie: c=3",
+    ]
     response = sidecar.provider(serve(reply(200, b"ok", *lines))).get()
     theirs = [field for field in response.fields if field[0] != b"Sidecar"]
-    assert theirs == [(line.split(b":")[0], line.split(b":")[1].strip()) for line in lines] + [(b"Content-Length", b"2")]
+    assert theirs == [(line.split(b":")[0], line.split(b":")[1].strip()) for line in lines] + [
+        (b"Content-Length", b"2")
+    ]
 
 
 def test_the_reason_phrase_is_kept(sidecar: Sidecar) -> None:
-    served = sidecar.provider(serve(raw(b"HTTP/1.1 299 Quite Fine\r\nContent-Length: 0\r\n\r\n"), raw(b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n")))
+    served = sidecar.provider(
+        serve(
+            raw(b"HTTP/1.1 299 Quite Fine\r\nContent-Length: 0\r\n\r\n"),
+            raw(b"HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n"),
+        )
+    )
     assert [served.get().phrase, served.get().phrase] == [b"Quite Fine", b""]
 
 
@@ -123,11 +147,11 @@ def test_via_is_added_to_requests_and_not_to_replies(sidecar: Sidecar) -> None:
     assert response.all(b"via") == []
 
 
-def test_via_names_the_clients_version_and_comes_after_earlier_ones(sidecar: Sidecar) -> None:
+def test_via_comes_after_earlier_ones(sidecar: Sidecar) -> None:
     served = sidecar.provider(serve(reply(200)))
-    sidecar.exchange(served.message("GET", "/", b"Via: 1.1 fred, 1.0 sidecar-0000 (far away)", version="1.0"))
+    sidecar.exchange(served.message("GET", "/", b"Via: 1.1 fred, 1.0 sidecar-0000 (far away)"))
     via = b", ".join(served.requests[0].all(b"via"))
-    assert re.fullmatch(rb"1\.1 fred, 1\.0 sidecar-0000 \(far away\), 1\.0 sidecar-[0-9a-f]+", via)
+    assert re.fullmatch(rb"1\.1 fred, 1\.0 sidecar-0000 \(far away\), 1\.1 sidecar-[0-9a-f]+", via)
 
 
 @pytest.mark.parametrize("form", [b"Via: %b", b"via: 1.1 other, %b (x), 1.1 more", b"VIA: HTTP/%b"])

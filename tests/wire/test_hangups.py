@@ -1,14 +1,10 @@
-"""Peers that stop: half-closed clients, clients that leave, providers that answer early, stop half-way or die idle."""
+"""Peers that stop: half-closed clients, clients that leave, providers that answer early or stop half-way."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.providers import (
-    Connection,
-    Gate,
-    Script,
-    after,
+from tests.menu import (
     answer_early,
     by_connection,
     chunk,
@@ -18,13 +14,12 @@ from tests.providers import (
     late,
     raw,
     reply,
-    reset,
     serve,
-    serve_then,
     stall,
 )
+from tests.providers import Connection, Gate
 from tests.wire.client import eventually
-from tests.wire.daemon import Sidecar, Served
+from tests.wire.daemon import Sidecar
 
 # The client.
 
@@ -51,7 +46,9 @@ def test_a_half_closed_client_gets_all_its_pipelined_replies(sidecar: Sidecar) -
 def test_a_request_cut_short_is_never_completed(sidecar: Sidecar, framing: str) -> None:
     """Whatever of it went upstream, the provider must be able to tell that it is not the whole."""
     served = sidecar.provider(serve(echo()))
-    line, part = (b"Content-Length: 8", b"half") if framing == "length" else (b"Transfer-Encoding: chunked", chunk(b"half"))
+    line, part = (
+        (b"Content-Length: 8", b"half") if framing == "length" else (b"Transfer-Encoding: chunked", chunk(b"half"))
+    )
     with sidecar.connect() as client:
         client.send(served.message("POST", "/", line), part)
         eventually(lambda: served.provider.received_bytes)
@@ -201,103 +198,3 @@ def test_tls_cut_without_close_notify_is_no_end_of_a_body(sidecar: Sidecar) -> N
         client.until(b"half")
         gate.open()
         assert not client.rest().endswith(b"0\r\n\r\n")
-
-
-# Connections that died idle (DESIGN §5).
-
-
-def _warm(served: Served) -> None:
-    assert served.get().body == b"well"
-
-
-@pytest.mark.parametrize("death", [hang_up, reset], ids=["closed", "reset"])
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_get_on_a_dead_connection_is_repeated_on_a_fresh_one(sidecar: Sidecar, death: object, tls: bool) -> None:
-    served = sidecar.provider(_dies_on_its_second_request(death), tls=tls)
-    _warm(served)
-    response = served.get("/again")
-    assert (response.status, response.body) == (200, b"fresh")
-    assert [len(connection.requests) for connection in served.provider.connections] == [2, 1]
-
-
-def test_a_keyed_post_on_a_dead_connection_is_repeated(sidecar: Sidecar) -> None:
-    served = sidecar.provider(_dies_on_its_second_request(hang_up))
-    _warm(served)
-    response = served.call("POST", "/", b"Idempotency-Key: 5f1c", body=b"pay")
-    assert (response.status, response.body) == (200, b"fresh")
-    assert [request.body for request in served.requests if request.method == b"POST"] == [b"pay", b"pay"]
-
-
-@pytest.mark.parametrize("death", [hang_up, reset], ids=["closed", "reset"])
-def test_a_post_on_a_dead_connection_is_not_repeated(sidecar: Sidecar, death: object) -> None:
-    served = sidecar.provider(_dies_on_its_second_request(death))
-    _warm(served)
-    response = served.call("POST", "/", body=b"pay")
-    assert (response.status, response.problem["reason"]) == (502, "connection-lost")
-    assert response.proxy_error == "connection_terminated"
-    assert len([request for request in served.requests if request.method == b"POST"]) == 1
-
-
-def test_a_fresh_connection_that_dies_is_not_the_idle_rules_matter(sidecar: Sidecar) -> None:
-    served = sidecar.provider(serve(hang_up))
-    assert served.get().status == 502
-    assert len(served.requests) == 1, "nothing was idle here, and retry is off"
-
-
-@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_a_connection_closed_while_idle_is_noticed_before_use(sidecar: Sidecar, tls: bool) -> None:
-    """So that even a POST without a key goes through."""
-
-    async def close_after_one(connection: Connection) -> None:
-        request = await connection.request()
-        assert request is not None
-        await reply(200, b"well", b"Connection: keep-alive")(connection, request)
-
-    served = sidecar.provider(close_after_one, tls=tls)
-    for _ in range(5):
-        response = served.call("POST", "/", body=b"x")
-        assert (response.status, response.body) == (200, b"well")
-        assert eventually(served.provider.connections[-1].ended.is_set)
-
-
-def test_bytes_on_an_idle_connection_spoil_it(sidecar: Sidecar) -> None:
-    """A reply that nobody asked for must not answer the next request."""
-    gate = Gate()
-
-    async def speak_out_of_turn(connection: Connection) -> None:
-        request = await connection.request()
-        assert request is not None
-        await reply(200, b"well")(connection, request)
-        await gate.passed()
-        await connection.send(head_of(200, b"Content-Length: 4") + b"evil")
-        await connection.until_ended()
-
-    served = sidecar.provider(by_connection(speak_out_of_turn, serve(reply(200, b"fresh"))))
-    _warm(served)
-    gate.open()
-    assert eventually(served.provider.connections[0].ended.is_set)
-    assert served.get().body == b"fresh"
-
-
-def test_many_calls_on_a_flapping_provider_each_get_their_own_reply(sidecar: Sidecar) -> None:
-    served = sidecar.provider(serve_then(1, hang_up))
-    with sidecar.connect() as client:
-        for _ in range(20):
-            client.send(served.message("GET", "/"))
-            assert client.response().body == b"well"
-
-
-def test_the_gate_of_a_late_reply_is_the_clients_patience(sidecar: Sidecar) -> None:
-    """A reply that comes after the client left must not be given to the next one."""
-    gate = Gate()
-    served = sidecar.provider(by_connection(serve(after(gate, reply(200, b"stale"))), serve(reply(200, b"own"))))
-    with sidecar.connect() as client:
-        client.send(served.message("GET", "/"))
-        eventually(lambda: gate.waiting)
-        client.reset()
-    gate.open()
-    assert served.get().body == b"own"
-
-
-def _dies_on_its_second_request(death: object) -> Script:
-    return by_connection(serve_then(1, death), serve(reply(200, b"fresh")))  # type: ignore[arg-type]

