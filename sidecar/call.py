@@ -98,7 +98,7 @@ class Reply:
     tunnel: Tunnel | None = None
     """The way up after a 101; the way down is `body`."""
     upgrade: bytes | None = None
-    """The protocol that the provider changed to."""
+    """The protocol that the provider changed to, or, with a 426, insists on."""
 
 
 @dataclass(slots=True)

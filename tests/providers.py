@@ -88,6 +88,25 @@ class _Recorder(asyncio.StreamReader):
         super().set_exception(exc)
 
 
+class _Protocol(asyncio.StreamReaderProtocol):
+    """Keeps `live` true: the transports that are not wholly closed, however long their last bytes take."""
+
+    def __init__(self, reader: _Recorder, run: Any, live: set[asyncio.BaseTransport]) -> None:
+        super().__init__(reader, run, loop=asyncio.get_running_loop())
+        self._live = live
+        self._made: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._live.add(transport)
+        self._made = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._made is not None:
+            self._live.discard(self._made)
+        super().connection_lost(exc)
+
+
 class Connection:
     """One accepted connection, as a script drives it and a test inspects it."""
 
@@ -199,6 +218,7 @@ class Provider:
         self._context = context
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._live: set[asyncio.BaseTransport] = set()
 
     @property
     def requests(self) -> list[Request]:
@@ -212,7 +232,7 @@ class Provider:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            lambda: asyncio.StreamReaderProtocol(_Recorder(loop), self._run, loop=loop),
+            lambda: _Protocol(_Recorder(loop), self._run, self._live),
             "127.0.0.1",
             self.port,
             ssl=self._context,
@@ -225,8 +245,8 @@ class Provider:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for connection in self.connections:
-            connection.writer.transport.abort()
+        for transport in list(self._live):
+            cast("asyncio.Transport", transport).abort()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -6,9 +6,11 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol, final
 
 from sidecar.errors import Reason, WireError
+from sidecar.http1.drive import Signal
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Headers, ReplayBody
 from sidecar.http1.parse import Response, ResponseReader
@@ -18,6 +20,29 @@ DRAIN_BYTES = 64 * 1024
 """The rest of a reply that nobody wants is read up to this size rather than losing the connection."""
 
 OnInterim = Callable[[int, bytes, Headers], None]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request to send, and what may be done with it. Instants are on the monotonic clock."""
+
+    head: bytes
+    body: ReplayBody
+    chunked: bool
+    key: int
+    """Whose connection may carry it: calls of different credentials never share one."""
+    deadline_s: float
+    """When the reply's head must be here."""
+    connect_s: float
+    """How long opening a connection may take, seconds."""
+    idle_s: float
+    """How long a reply's body may pause, seconds."""
+    bodiless: bool
+    """Whether the reply will have no body (HEAD)."""
+    upgrading: bool
+    repeatable: bool
+    """Whether sending it twice is harmless, so that a connection found dead may be replaced silently."""
+    on_interim: OnInterim | None
 
 
 class Home(Protocol):
@@ -56,7 +81,8 @@ class ProviderConnection(asyncio.Protocol):
         self._reader = ResponseReader(self, limits, self)
         self._transport: asyncio.Transport | None = None
         self._opened: asyncio.Future[None] | None = None
-        self._reply: asyncio.Future[Response] | None = None
+        self._reply: Signal[Response] | None = None
+        self._arrived: Signal[Response] | None = None
         self._response: Response | None = None
         self._on_interim: OnInterim | None = None
         self._upgrading = False
@@ -100,35 +126,30 @@ class ProviderConnection(asyncio.Protocol):
 
     # An exchange.
 
-    def begin(
-        self,
-        head: bytes,
-        body: ReplayBody,
-        *,
-        chunked: bool,
-        bodiless: bool,
-        upgrading: bool,
-        on_interim: OnInterim | None,
-    ) -> asyncio.Future[Response]:
-        """Send a request and give the future of its reply's head, which may fail with WireError.
-
-        `bodiless` says that the reply will have no body (HEAD)."""
+    def begin(self, exchange: Exchange) -> Signal[Response]:
+        """Send a request and give what its reply's head will come by, or a WireError."""
         self.exchanges += 1
         self.replied = False
-        self._reader.expects_body = not bodiless
-        self._on_interim = on_interim
-        self._upgrading = upgrading
-        reply = self._reply = self._loop.create_future()
+        self._reader.expects_body = not exchange.bodiless
+        self._on_interim = exchange.on_interim
+        self._upgrading = exchange.upgrading
+        reply: Signal[Response]
+        reply = self._reply = Signal(self._loop)
+        head, body = exchange.head, exchange.body
         data = body.whole()
         if data is None:
             self.write(head)
-            self._pump = self._loop.create_task(self._send_body(body, chunked))
-        elif chunked:
+            self._pump = self._loop.create_task(self._send_body(body, exchange.chunked))
+        elif exchange.chunked:
             trailers = body.source.trailers if body.source is not None else None
             self.write(head + (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last_chunk(trailers))
         else:
             self.write(head + data if data else head)
         return reply
+
+    def expire(self) -> None:
+        """The deadline of the present exchange has passed."""
+        self.fail(WireError(Reason.ATTEMPT_TIMEOUT, "the provider did not reply in time"))
 
     async def _send_body(self, body: ReplayBody, chunked: bool) -> None:
         try:
@@ -142,7 +163,7 @@ class ProviderConnection(asyncio.Protocol):
             return  # The connection has failed already, and has told whom it may concern.
         except Exception as error:
             # The application's side broke off, so this request cannot be completed.
-            self._fail_exchange(error)
+            self.fail(error)
 
     def write(self, data: bytes) -> None:
         """Send `data`, in records where there is TLS."""
@@ -171,12 +192,12 @@ class ProviderConnection(asyncio.Protocol):
     # What the reader says.
 
     def on_interim(self, status: int, phrase: bytes, headers: Headers) -> None:
-        if self._on_interim is not None and self._reply is not None and not self._reply.done():
+        if self._on_interim is not None and self._reply is not None and not self._reply.is_done:
             self._on_interim(status, phrase, headers)
 
     def on_response(self, response: Response) -> None:
         reply = self._reply
-        if reply is None or reply.done():
+        if reply is None:
             self.fail(WireError(Reason.REPLY_MALFORMED, "the provider sent a reply that nobody asked for"))
             return
         if response.status == 101:
@@ -189,21 +210,21 @@ class ProviderConnection(asyncio.Protocol):
         self._reusable = self._reusable and response.keep_alive
         if response.keep_alive_s is not None:
             self.keep_alive_s = response.keep_alive_s
-        reply.set_result(response)
+        # Whoever waits goes on only when the parser has let go of what was read: by then the body may be here, too.
+        reply.put(response)
+        self._reply, self._arrived = None, reply
 
     def on_complete(self) -> None:
         if self._raw:
             return
         self._response = None
-        if self._reply is not None and self._reply.done():
-            self._reply = None
         if self._pump is not None:
             if not self._pump.done():
                 # The provider answered before the request was wholly sent: what is left must not become a request.
                 self._pump.cancel()
                 self._reusable = False
             self._pump = None
-        if self._reusable:
+        if self._reusable and not self._reader.surplus:
             self._home.on_idle(self)
         else:
             self.close()
@@ -263,10 +284,13 @@ class ProviderConnection(asyncio.Protocol):
         self.replied = True
         if self._raw:
             self._reader.feed_raw(data)
-        elif self._reply is None:
+        elif self._reply is None and self._response is None:
             self.fail(WireError(Reason.REPLY_MALFORMED, "the provider sent a reply that nobody asked for"))
         elif rest := self._reader.feed(data):
             self._reader.feed_raw(rest)
+        if self._arrived is not None:
+            arrived, self._arrived = self._arrived, None
+            arrived.wake()
 
     def eof_received(self) -> bool:
         clean = self._tls is None or self._tls.closed_cleanly
@@ -312,14 +336,19 @@ class ProviderConnection(asyncio.Protocol):
 
     def fail(self, error: Exception) -> None:
         """Whatever is under way fails with `error`, and the connection closes."""
-        self._fail_exchange(error)
-
-    def _fail_exchange(self, error: Exception) -> None:
-        for waiting in (self._opened, self._reply):
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(error)
-        self._reader.fail_body(error)
+        reply, arrived = self._reply, self._arrived
+        self._reply = self._arrived = None
+        if self._reader.in_body:
+            # Nobody has seen the reply yet, so its loss may be mended like that of any other.
+            reply = reply or arrived
+            self._reader.fail_body(error)
         self.abort()
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_exception(error)
+        if reply is not None:
+            reply.set_exception(error)
+        elif arrived is not None:
+            arrived.wake()
 
     def close(self) -> None:
         """Close politely: TLS says so first."""

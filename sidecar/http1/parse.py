@@ -8,6 +8,7 @@ among the end-to-end fields (RFC 9110 7.6.1).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Protocol, final
 
@@ -81,17 +82,9 @@ class _Reader:
     """What requests and replies have in common. `_refuse` raises this side's exception."""
 
     __slots__ = (
-        "_began",
-        "_body",
-        "_flow",
-        "_headers",
-        "_hop",
-        "_limits",
-        "_parser",
-        "_size_bytes",
-        "_start",
-        "in_head",
-    )
+        "_begun", "_body", "_carry", "_flow", "_headers", "_hop", "_hops", "_limits", "_parser", "_size_bytes",
+        "_start", "in_head",
+    )  # fmt: skip
 
     def __init__(self, flow: Flow, limits: HeadLimits) -> None:
         self._flow = flow
@@ -100,9 +93,12 @@ class _Reader:
         self._hop: dict[bytes, bytes] = {}
         self._start = b""
         """The part of the start line that is text: a request's target, a reply's phrase."""
+        self._carry = b""
+        """What was read since the reads that the present head began in, for a look at its start line."""
         self._body: Body | None = None
         self._size_bytes = 0
-        self._began = False
+        self._begun = 0
+        self._hops = 0
         self.in_head = False
         """True from a head's first byte to its last."""
 
@@ -111,7 +107,8 @@ class _Reader:
         self._hop = {}
         self._start = b""
         self._size_bytes = 0
-        self._began = True
+        self._begun += 1
+        self._hops = 0
         self.in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -122,6 +119,7 @@ class _Reader:
         key = name.lower()
         if key in CONNECTION_FIELDS:
             index = self._hop
+            self._hops += 1
         else:
             index = self._headers.index
             self._headers.fields.append((name, value))
@@ -140,10 +138,6 @@ class _Reader:
         if len(body.trailers) > self._limits.fields:
             self._refuse(Reason.HEAD_TOO_LARGE, f"more than {self._limits.fields} trailer fields")
 
-    def on_body(self, data: bytes) -> None:
-        if self._body is not None:
-            self._body.feed(data)
-
     def _strip_named(self, headers: Headers) -> frozenset[bytes]:
         """Remove what `Connection` names, and give the names."""
         value = self._hop.get(b"connection")
@@ -157,19 +151,20 @@ class _Reader:
             headers.remove(name)
         return names
 
-    def _check_head(self, headers: Headers, read_bytes: int) -> None:
-        """Hold a complete head, of which the last read brought `read_bytes`, against its limits."""
-        if len(headers.fields) > self._limits.fields:
+    def _check_head(self, headers: Headers) -> None:
+        """Hold a complete head against its limits."""
+        if len(headers.fields) + self._hops > self._limits.fields:
             self._refuse(Reason.HEAD_TOO_LARGE, f"more than {self._limits.fields} header fields")
-        if self._size_bytes + read_bytes > self._limits.bytes:
+        if self._size_bytes + len(self._carry) > self._limits.bytes:
             # The reads may have brought more than this head, so weigh the head itself.
             weight = sum(len(name) + len(value) + 4 for name, value in headers.fields)
             if weight > self._limits.bytes:
                 self._refuse(Reason.HEAD_TOO_LARGE, f"a head of more than {self._limits.bytes} bytes")
 
-    def _check_progress(self, data: bytes) -> None:
-        """Count a read that ended within a head: the first is bounded by the size of a read, the others here."""
-        if not self._began:
+    def _check_progress(self, data: bytes, fresh: bool) -> None:
+        """Count a read that ended within a head. One in which the head began behind another message is bounded by the
+        size of a read; `fresh` says that `data` could not bring anything but the head."""
+        if not self._begun or (fresh and self._begun == 1):
             self._size_bytes += len(data)
             if self._size_bytes > self._limits.bytes:
                 self._refuse(Reason.HEAD_TOO_LARGE, f"a head of more than {self._limits.bytes} bytes")
@@ -201,7 +196,7 @@ class RequestReader(_Reader):
     """Reads one client connection. `feed` raises `ClientError`, after which the connection can only be answered and
     closed; `on_request` is called when a head is complete, before its body has been read."""
 
-    __slots__ = ("_body_limit", "_carry", "_error", "_on_request", "body_bytes")
+    __slots__ = ("_body_limit", "_error", "_on_request", "body_bytes")
 
     def __init__(
         self, flow: Flow, limits: HeadLimits, body_limit: int | None, on_request: Callable[[Request], None]
@@ -210,7 +205,6 @@ class RequestReader(_Reader):
         self._body_limit = body_limit
         self._on_request = on_request
         self._error: ClientError | None = None
-        self._carry = b""
         self.body_bytes = 0
         """Body bytes of the present message so far."""
         self._parser = httptools.HttpRequestParser(self)
@@ -221,9 +215,10 @@ class RequestReader(_Reader):
 
     def feed(self, data: bytes) -> bytes | None:
         """Parse; gives None, or what follows an upgrade request's head, not parsed."""
-        self._began = False
+        fresh = not self.in_head and self._body is None
+        self._begun = 0
+        self._carry = self._carry + data if self._carry else data
         try:
-            self._carry = self._carry + data if self._carry else data
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._carry = b""
@@ -231,7 +226,7 @@ class RequestReader(_Reader):
         except httptools.HttpParserError as error:
             raise self._error or ClientError(Reason.BAD_REQUEST, f"this is not HTTP/1.1: {error}") from None
         if self.in_head:
-            self._check_progress(data)
+            self._check_progress(data, fresh)
             if len(self._start) > self._limits.line_bytes:
                 self._refuse(Reason.TARGET_TOO_LONG, f"a request target of more than {self._limits.line_bytes} bytes")
         else:
@@ -251,7 +246,7 @@ class RequestReader(_Reader):
         self.body_bytes = 0
         request = Request(parser.get_method().decode("ascii"), self._start, parser.get_http_version(), headers)
         self._check_start(request)
-        self._check_head(headers, len(self._carry))
+        self._check_head(headers)
         self._connection(request, headers)
         self._frame(request, headers)
         self._body = request.body
@@ -267,6 +262,8 @@ class RequestReader(_Reader):
             self._refuse(Reason.BAD_REQUEST, "the request line is not `METHOD target HTTP/1.1`")
         if b"#" in target:
             self._refuse(Reason.BAD_REQUEST, "the request target has a fragment")
+        if target == b"*" and request.method != "OPTIONS":
+            self._refuse(Reason.BAD_REQUEST, "only OPTIONS may have the target *")
 
     def _connection(self, request: Request, headers: Headers) -> None:
         hop = self._hop
@@ -327,6 +324,11 @@ class RequestReader(_Reader):
 
 
 VERSIONS = frozenset(("1.0", "1.1"))
+UPGRADING = frozenset((101, 426))
+"""Statuses whose `Upgrade` field is part of what they say (RFC 9110 15.2.2, 15.5.22)."""
+USUAL_PHRASES = frozenset((b"OK", b"Created", b"No Content", b"Not Found", b"Not Modified", b"Too Many Requests"))
+PHRASE = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
+"""RFC 9112 4."""
 
 
 class ResponseSink(Protocol):
@@ -345,11 +347,11 @@ class ResponseReader(_Reader):
         "_bodiless",
         "_error",
         "_interim",
-        "_read_bytes",
         "_sink",
         "_until_close",
         "_upgrading",
         "expects_body",
+        "surplus",
     )
 
     def __init__(self, flow: Flow, limits: HeadLimits, sink: ResponseSink) -> None:
@@ -360,24 +362,29 @@ class ResponseReader(_Reader):
         self._until_close = False
         self._upgrading = False
         self._bodiless = False
-        self._read_bytes = 0
+        self.surplus = False
+        """Whether a body came with the reply to a HEAD: what else comes is anybody's guess."""
         self.expects_body = True
         """False while the reply to a HEAD is awaited."""
         self._parser = httptools.HttpResponseParser(self)
 
     def feed(self, data: bytes) -> bytes | None:
         """Parse; gives None, or the first bytes of another protocol after a 101."""
-        self._began = False
-        self._read_bytes = len(data)
+        fresh = not self.in_head and self._body is None
+        self._begun = 0
+        self._carry = self._carry + data if self._carry else data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
+            self._carry = b""
             return data[upgrade.args[0] :]
         except httptools.HttpParserError as error:
             raise self._error or WireError(Reason.REPLY_MALFORMED, f"the reply is not HTTP/1.1: {error}") from None
         if self.in_head:
-            self._check_progress(data)
-        elif self._bodiless:
+            self._check_progress(data, fresh)
+            return None
+        self._carry = b""
+        if self._bodiless:
             # llhttp would wait for the body that the head announces.
             self._bodiless = False
             self._parser = httptools.HttpResponseParser(self)
@@ -391,9 +398,8 @@ class ResponseReader(_Reader):
         parser, headers = self._parser, self._headers
         self.in_head = False
         version, status = parser.get_http_version(), parser.get_status_code()
-        if version not in VERSIONS:
-            self._refuse(Reason.REPLY_MALFORMED, f"a reply in HTTP/{version}")
-        self._check_head(headers, self._read_bytes)
+        self._check_start(version, status)
+        self._check_head(headers)
         named = self._strip_named(headers)
         self._interim = status < 200 and status != 101
         if self._interim:
@@ -402,10 +408,25 @@ class ResponseReader(_Reader):
         response = Response(status, self._start, headers)
         response.keep_alive = b"keep-alive" in named if version == "1.0" else b"close" not in named
         response.keep_alive_s = _keep_alive_s(self._hop.get(b"keep-alive"))
-        if status == 101:
-            response.upgrade = self._hop.get(b"upgrade", b"")
+        if status in UPGRADING:
+            response.upgrade = self._hop.get(b"upgrade")
         self._frame(response, version)
         self._sink.on_response(response)
+
+    def _check_start(self, version: str, status: int) -> None:
+        """llhttp allows other protocols, statuses below 100 and control characters in the phrase."""
+        line = b"HTTP/%b %d" % (version.encode(), status)
+        if version not in VERSIONS or status < 100 or line not in self._carry:
+            self._refuse(Reason.REPLY_MALFORMED, "the status line is not `HTTP/1.1 status phrase`")
+        phrase = self._start
+        if phrase not in USUAL_PHRASES and PHRASE.fullmatch(phrase) is None:
+            self._refuse(Reason.REPLY_MALFORMED, "a control character in the status line")
+
+    def on_body(self, data: bytes) -> None:
+        if self._body is not None:
+            self._body.feed(data)
+        elif self._bodiless:
+            self.surplus = True
 
     def _frame(self, response: Response, version: str) -> None:
         """Which body follows (RFC 9112 6.3)."""

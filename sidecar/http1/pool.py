@@ -11,10 +11,9 @@ from typing import final
 
 from sidecar.clock import Alarm, Clock
 from sidecar.errors import Reason, WireError
-from sidecar.http1.connection import OnInterim, ProviderConnection
+from sidecar.http1.connection import Exchange, ProviderConnection
 from sidecar.http1.dial import Dialer
 from sidecar.http1.limits import PoolLimits
-from sidecar.http1.message import ReplayBody
 from sidecar.http1.parse import Response
 from sidecar.http1.tls import TlsClient, TlsSettings, client_context
 
@@ -31,28 +30,6 @@ class Origin:
     """None for `http://`."""
     private: bool = False
     """Whether a policy names this upstream, so that private and loopback addresses are meant."""
-
-
-@dataclass(slots=True)
-class Exchange:
-    """One request to send. Times are on the monotonic clock."""
-
-    head: bytes
-    body: ReplayBody
-    chunked: bool
-    key: int
-    """Whose connection may carry it: calls of different credentials never share one."""
-    deadline_s: float
-    """When the reply's head must be here."""
-    connect_s: float
-    """How long opening a connection may take, seconds."""
-    idle_s: float
-    """How long a reply's body may pause, seconds."""
-    bodiless: bool
-    upgrading: bool
-    repeatable: bool
-    """Whether sending it twice is harmless, so that a connection found dead may be replaced silently."""
-    on_interim: OnInterim | None
 
 
 @final
@@ -87,46 +64,28 @@ class Pool:
 
     async def exchange(self, exchange: Exchange) -> tuple[Response, ProviderConnection]:
         """The reply's head, and the connection it came on. Raises WireError."""
-        fresh = False
+        connection = self._take(exchange) or await self._open(exchange)
         while True:
-            connection = None if fresh else self._take(exchange)
-            if connection is None:
-                connection = await self._open(exchange)
-            reused = connection.exchanges > 0
             exchange.body.rewind()
+            alarm = self._clock.at(exchange.deadline_s, connection.expire)
             try:
-                response = await self._send(connection, exchange)
+                response = await connection.begin(exchange)
             except WireError as error:
-                if error.reason is not Reason.CONNECTION_LOST or not reused:
+                if not _may_replace(connection, exchange, error):
                     raise
-                if not exchange.repeatable or not exchange.body.replayable:
-                    raise
-                # It died idle, as kept connections do; nothing of a reply has come, so nothing is lost by asking anew.
-                fresh = True
-                continue
-            return response, connection
-
-    async def _send(self, connection: ProviderConnection, exchange: Exchange) -> Response:
-        alarm = self._clock.at(exchange.deadline_s, lambda: connection.fail(_too_late()))
-        reply = connection.begin(
-            exchange.head,
-            exchange.body,
-            chunked=exchange.chunked,
-            bodiless=exchange.bodiless,
-            upgrading=exchange.upgrading,
-            on_interim=exchange.on_interim,
-        )
-        try:
-            response = await reply
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
-        finally:
-            alarm.cancel()
-        if not response.body.done and response.status != 101:
-            self._busy_idle_s[connection] = (connection.progress, self._clock.now(), exchange.idle_s)
-            self._watch()
-        return response
+            except asyncio.CancelledError:
+                connection.abort()
+                raise
+            else:
+                if connection.exchanges == 1 and connection.tls is not None:
+                    self._session = connection.tls.session
+                if not response.body.done and response.status != 101:
+                    self._busy_idle_s[connection] = (connection.progress, self._clock.now(), exchange.idle_s)
+                    self._watch()
+                return response, connection
+            finally:
+                alarm.cancel()
+            connection = await self._open(exchange)
 
     # Taking and opening.
 
@@ -156,6 +115,14 @@ class Pool:
                 return connection
         self._opening += 1
         try:
+            # In a task, since the time limit needs one.
+            return await asyncio.get_running_loop().create_task(self._connect_in_time(exchange))
+        finally:
+            self._opening -= 1
+            self._wake()
+
+    async def _connect_in_time(self, exchange: Exchange) -> ProviderConnection:
+        try:
             async with asyncio.timeout(max(0.0, min(exchange.connect_s, exchange.deadline_s - self._clock.now()))):
                 return await self._connect(exchange.key)
         except TimeoutError:
@@ -164,9 +131,6 @@ class Pool:
                 f"no connection to {self.origin.host}:{self.origin.port} within {exchange.connect_s:g} s",
                 sent=False,
             ) from None
-        finally:
-            self._opening -= 1
-            self._wake()
 
     async def _connect(self, key: int) -> ProviderConnection:
         origin = self.origin
@@ -243,8 +207,6 @@ class Pool:
             self._idle[connection.key] = [connection]
         else:
             idle.append(connection)
-        if connection.exchanges == 1 and connection.tls is not None:
-            self._session = connection.tls.session
         if self._waiting:
             self._wake()
         if self._sweep is None:
@@ -295,5 +257,8 @@ class Pool:
             connection.abort()
 
 
-def _too_late() -> WireError:
-    return WireError(Reason.ATTEMPT_TIMEOUT, "the provider did not reply in time")
+def _may_replace(connection: ProviderConnection, exchange: Exchange, error: WireError) -> bool:
+    """Whether the connection died idle, as kept ones do: nothing of a reply has come, so nothing is lost by asking
+    anew, unless the provider may have acted on a request that must not be sent twice."""
+    died_idle = error.reason is Reason.CONNECTION_LOST and connection.exchanges > 1
+    return died_idle and exchange.repeatable and exchange.body.replayable

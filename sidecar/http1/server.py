@@ -1,4 +1,4 @@
-"""The listener: one connection, one task, requests answered in the order in which they came."""
+"""The listener: one connection, one drive, requests answered in the order in which they came."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import final
 from sidecar.clock import Clock
 from sidecar.errors import ClientError, Reason
 from sidecar.http1.connection import last_chunk
+from sidecar.http1.drive import Drive
 from sidecar.http1.limits import ServerLimits
 from sidecar.http1.message import COMPLETE, Body, Headers, Tunnel
 from sidecar.http1.parse import Request, RequestReader
@@ -123,17 +124,16 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_answering", "_body_bytes", "_busy", "_eof", "_halted", "_leftover", "_lingering", "_queue_paused", "_reader",
-        "_reading_paused", "_refusal", "_requests", "_server", "_since", "_state", "_task", "_transport", "_tunnel",
-        "_version", "_waiting", "_writable", "_write_paused",
+        "_reading_paused", "_refusal", "_requests", "_server", "_since", "_state", "_transport", "_tunnel",
+        "_version", "_work", "_writable", "_write_paused",
     )  # fmt: skip
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._reader: RequestReader | None = None
         self._transport: asyncio.Transport = None  # type: ignore[assignment]
-        self._task: asyncio.Task[None] | None = None
+        self._work: Drive | None = None
         self._requests: deque[Request] = deque()
-        self._waiting: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
         self._reading_paused = False
@@ -191,6 +191,8 @@ class ServerConnection(asyncio.Protocol):
             # An upgrade request: what follows is either protocol, and the answer will tell which.
             self._halted, self._leftover = True, rest
             self.pause_reading()
+        if self._work is None and self._requests:
+            self._begin()
 
     def eof_received(self) -> bool:
         """The client sends no more. It may have half-closed to wait for its reply, or be gone: both look the same."""
@@ -250,48 +252,45 @@ class ServerConnection(asyncio.Protocol):
         if len(self._requests) >= PIPELINE_DEPTH and not self._queue_paused:
             self._queue_paused = True
             self._transport.pause_reading()
-        if self._task is None:
-            self._task = self._server.loop.create_task(self._serve())
-        elif self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+
+    def _begin(self) -> None:
+        """Work off what has been asked, in order. Between requests there is no coroutine, and so no memory for one."""
+        self._busy = True
+        self._server.in_flight += 1
+        work = Drive(self._serve(), self._on_end, self._server.loop)
+        if self._busy:
+            self._work = work
+
+    def _on_end(self) -> None:
+        self._work, self._busy, self._since = None, False, self._server.tick
+        self._server.in_flight -= 1
 
     async def _serve(self) -> None:
-        server = self._server
+        """Answer requests until there is none, or until the connection must close."""
+        server, requests = self._server, self._requests
         try:
-            while True:
-                if not self._requests:
-                    if self._refusal is not None:
-                        self._write_refusal(self._refusal)
-                        break
-                    if self._eof or server.stopping:
-                        break
-                    self._since = server.tick
-                    self._waiting = server.loop.create_future()
-                    await self._waiting
-                    self._waiting = None
-                    continue
-                request = self._requests.popleft()
+            while requests:
+                request = requests.popleft()
                 if self._queue_paused:
                     self._queue_paused = False
                     self.resume_reading()
-                self._busy = True
                 self._version = request.version
-                server.in_flight += 1
-                try:
-                    answer = await server.handle(self, request)
-                    keep = await self._send(request, answer)
-                finally:
-                    server.in_flight -= 1
-                    self._busy = False
-                    self._answering = False
+                answer = await server.handle(self, request)
+                keep = await self._send(request, answer)
+                self._answering = False
                 if not keep:
-                    break
+                    await self._finish()
+                    return
+            if self._refusal is not None:
+                self._write_refusal(self._refusal)
+            elif not self._eof and not server.stopping:
+                return
+            await self._finish()
         except ConnectionError:
-            pass  # The client is gone; there is nobody to tell.
+            self._transport.abort()  # The client is gone; there is nobody to tell.
         except Exception:
-            log.exception("a connection failed")
             self._transport.abort()
-        await self._finish()
+            raise
 
     def _spoil(self, error: ClientError) -> None:
         """What the client sends cannot be understood any more: answer what was, refuse this, close."""
@@ -299,13 +298,9 @@ class ServerConnection(asyncio.Protocol):
         self._transport.pause_reading()
         reader = self._reader
         if reader is not None and reader.in_body:
-            reader.fail_body(error)
-            if self._busy or self._requests:
-                return  # The request whose body it is will be refused by its own handler.
-        if self._task is None:
-            self._task = self._server.loop.create_task(self._serve())
-        elif self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+            reader.fail_body(error)  # The request whose body it is will be refused by its own handler.
+        if self._work is None and not self._busy:
+            self._begin()
 
     # Answers.
 
@@ -324,8 +319,7 @@ class ServerConnection(asyncio.Protocol):
             request.keep_alive
             and not answer.close
             and not self._server.stopping
-            and self._refusal is None
-            and (request.body is None or request.body.done)
+            and (request.body is None or (request.body.done and request.body.error is None))
         )
         whole = body.whole() if sends_body else b""
         known = b"content-length" in headers
@@ -370,7 +364,8 @@ class ServerConnection(asyncio.Protocol):
         if chunked:
             lines.append(b"Transfer-Encoding: chunked")
         if answer.upgrade is not None:
-            lines.append(b"Upgrade: %b\r\nConnection: Upgrade" % answer.upgrade)
+            closing = b"" if keep or answer.tunnel is not None else b", close"
+            lines.append(b"Upgrade: %b\r\nConnection: Upgrade%b" % (answer.upgrade, closing))
         elif not keep:
             lines.append(b"Connection: close")
         elif request.version == "1.0":
@@ -474,8 +469,8 @@ class ServerConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _hang_up(self) -> None:
-        if self._task is not None and not self._lingering:
-            self._task.cancel()
+        if self._work is not None and not self._lingering:
+            self._work.cancel()
 
     def check(self, tick: int) -> None:
         """Once a second: is the client too slow, or too long silent?"""
@@ -517,11 +512,7 @@ class ServerConnection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         if self._busy or self._requests or (self._reader is not None and self._reader.in_head):
             return
-        if self._waiting is not None and not self._waiting.done():
-            self._eof = True
-            self._waiting.set_result(None)
-        else:
-            self._transport.close()
+        self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply
-from sidecar.clock import Clock
+from sidecar.clock import Alarm, Clock
 from sidecar.errors import Reason, Verdict, WireError
+from sidecar.http1.connection import Exchange
 from sidecar.http1.message import Headers
-from sidecar.http1.pool import Exchange, Pool
+from sidecar.http1.pool import Pool
 from sidecar.rules.safe import Repeat, may_repeat
 
 
@@ -58,19 +59,36 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
             may_repeat(Repeat.SAFE, call.method, headers),
             call.on_interim,
         )
+        hint = _bound_patience(call, clock) if call.expects_continue else None
         try:
             response, connection = await pool.exchange(exchange)
         except WireError as error:
             return failure(error, call)
+        finally:
+            if hint is not None:
+                hint.cancel()
         reply = Reply(response.status, response.phrase, response.headers, response.body)
         if response.upgrade is not None:
-            reply.tunnel, reply.upgrade = connection, response.upgrade
+            reply.upgrade = response.upgrade
+            if response.status == 101:
+                reply.tunnel = connection
         return reply
 
     return transport
 
 
 END = (b"", b"")
+CONTINUE_AFTER_S = 1.0
+
+
+def _bound_patience(call: Call, clock: Clock) -> Alarm:
+    """Tell the application to send its body if the provider, which was asked, says nothing (RFC 9110 10.1.1)."""
+
+    def go_on() -> None:
+        if call.on_interim is not None:
+            call.on_interim(100, b"Continue", Headers())
+
+    return clock.at(clock.now() + CONTINUE_AFTER_S, go_on)
 
 
 def credential_key(headers: Headers) -> int:

@@ -40,7 +40,7 @@ def test_idle_connections_and_concurrent_calls(
     sidecar = run_sidecar("--pool-size", str(CALLS))
     quick = sidecar.provider(serve(reply(200, b"ok")))
     held = sidecar.provider(
-        serve(after(gate, reply(200, b"held"))), timeouts={"attempt": "60s", "total": "60s"}, tls=True
+        serve(after(gate, reply(200, b"held"))), timeouts={"connect": "30s", "attempt": "60s", "total": "60s"}, tls=True
     )
     request = quick.message("GET", "/")
     for _ in range(50):

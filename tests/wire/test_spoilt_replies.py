@@ -162,7 +162,8 @@ def test_a_second_reply_to_one_request_goes_to_nobody(sidecar: Sidecar, case: st
     served = sidecar.provider(by_connection(serve(raw(GOOD[case] + EVIL)), serve(reply(200, b"fresh"))))
     with sidecar.connect() as client:
         client.send(served.message("GET", "/"))
-        assert client.response().body in {b"good", b""}
+        first = client.response()
+        assert first.body in {b"good", b""} or first.problem["reason"] == "reply-malformed"
         client.send(served.message("GET", "/"))
         assert client.response().body == b"fresh"
 
