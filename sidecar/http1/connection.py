@@ -84,6 +84,8 @@ class ProviderConnection(asyncio.Protocol):
         self._reply: Signal[Response] | None = None
         self._arrived: Signal[Response] | None = None
         self._response: Response | None = None
+        self._fault: str | None = None
+        """What the provider did wrong within the grammar, noticed while the parser has the floor."""
         self._on_interim: OnInterim | None = None
         self._upgrading = False
         self._raw = False
@@ -198,11 +200,11 @@ class ProviderConnection(asyncio.Protocol):
     def on_response(self, response: Response) -> None:
         reply = self._reply
         if reply is None:
-            self.fail(WireError(Reason.REPLY_MALFORMED, "the provider sent a reply that nobody asked for"))
+            self._fault = "the provider sent a reply that nobody asked for"
             return
         if response.status == 101:
             if not self._upgrading:
-                self.fail(WireError(Reason.REPLY_MALFORMED, "the provider changed protocols unasked"))
+                self._fault = "the provider changed protocols unasked"
                 return
             self._raw = True
             self._reusable = False
@@ -215,7 +217,7 @@ class ProviderConnection(asyncio.Protocol):
         self._reply, self._arrived = None, reply
 
     def on_complete(self) -> None:
-        if self._raw:
+        if self._raw or self._fault is not None:
             return
         self._response = None
         if self._pump is not None:
@@ -285,11 +287,13 @@ class ProviderConnection(asyncio.Protocol):
         if self._raw:
             self._reader.feed_raw(data)
         elif self._reply is None and self._response is None:
-            self.fail(WireError(Reason.REPLY_MALFORMED, "the provider sent a reply that nobody asked for"))
+            self._fault = "the provider sent what nobody asked for"
         elif rest := self._reader.feed(data):
             self._reader.feed_raw(rest)
-        if self._arrived is not None:
-            arrived, self._arrived = self._arrived, None
+        arrived, self._arrived = self._arrived, None
+        if self._fault is not None:
+            self.fail(WireError(Reason.REPLY_MALFORMED, self._fault))
+        if arrived is not None:
             arrived.wake()
 
     def eof_received(self) -> bool:

@@ -226,9 +226,9 @@ class RequestReader(_Reader):
         except httptools.HttpParserError as error:
             raise self._error or ClientError(Reason.BAD_REQUEST, f"this is not HTTP/1.1: {error}") from None
         if self.in_head:
-            self._check_progress(data, fresh)
             if len(self._start) > self._limits.line_bytes:
                 self._refuse(Reason.TARGET_TOO_LONG, f"a request target of more than {self._limits.line_bytes} bytes")
+            self._check_progress(data, fresh)
         else:
             self._carry = b""
         return None

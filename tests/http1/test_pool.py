@@ -325,6 +325,20 @@ async def test_unasked_bytes_spoil_an_idle_connection() -> None:
         await until(lambda: pool.open == 0)
 
 
+async def test_two_replies_at_once_are_one_reply_and_a_spoilt_connection() -> None:
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await provider.take(reader)
+        writer.write(OK + OK)
+        await reader.read()
+
+    async with running(Provider(twice)) as provider:
+        pool = make_pool(provider.port, FakeClock())
+        assert await ask(pool) == b"ok"
+        assert (pool.idle, pool.open) == (0, 0)
+        assert await ask(pool) == b"ok"
+        assert provider.connections == 2
+
+
 async def test_nobody_listens() -> None:
     async with running(Provider()) as provider:
         port = provider.port
