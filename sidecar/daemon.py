@@ -50,6 +50,8 @@ UNUSABLE: Final = 2
 """The exit code of a start that a setting or a policy prevents."""
 FLUSH_S: Final = 1.0
 """How long telemetry may take to be sent at the end."""
+GARBAGE_AT: Final = 20_000
+"""Tracked objects made and not freed that set the collector off."""
 WARM_AT_ONCE: Final = 20
 WARM_MOST: Final = 1000
 """Pipelines compiled ahead of their first call, and how many between two looks at the loop."""
@@ -256,9 +258,11 @@ def _texts(policies: PoliciesInForce[Directory]) -> list[str]:
 
 def _settle() -> None:
     """What a start has made lives as long as the process. Frozen, it is not walked by every full collection: that walk
-    would stop the loop for tens of milliseconds, again and again."""
+    would stop the loop for tens of milliseconds, again and again. A call makes some thirty objects that the collector
+    tracks and frees them all by itself: at the default of 700, every two dozen calls at once would set it off in vain."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(GARBAGE_AT)
     gc.enable()
 
 

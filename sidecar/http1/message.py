@@ -297,3 +297,7 @@ class ReplayBody:
             self._next = 0
         else:
             self._kept.append(data)
+
+
+NO_BODY = ReplayBody(None)
+"""The body of a request that has none. It holds no state, so every such call shares it."""

@@ -18,6 +18,8 @@ from sidecar.http1.parse import Response
 from sidecar.http1.tls import TlsClient, TlsSettings, client_context
 
 SWEEP_S = 1.0
+KEEP_ALIVE_MARGIN_S = 2.0
+"""How much sooner than the provider we close: a sweep, and the way there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +95,15 @@ class Pool:
         idle = self._idle.get(exchange.key)
         while idle:
             connection = idle.pop()
-            if self._expired(connection) or not (exchange.repeatable or connection.looks_alive()):
-                connection.close()
-                continue
-            return connection
+            if exchange.repeatable or connection.looks_alive():
+                return connection
+            connection.close()
         return None
 
     def _expired(self, connection: ProviderConnection) -> bool:
         limit_s = self._limits.idle_s
         if connection.keep_alive_s is not None:
-            limit_s = min(limit_s, max(0.0, connection.keep_alive_s - 1.0))
+            limit_s = min(limit_s, connection.keep_alive_s - KEEP_ALIVE_MARGIN_S)
         return self._clock.now() - connection.idle_since_s > limit_s
 
     async def _open(self, exchange: Exchange) -> ProviderConnection:
@@ -201,7 +202,8 @@ class Pool:
 
     def on_idle(self, connection: ProviderConnection) -> None:
         connection.idle_since_s = self._clock.now()
-        self._busy_idle_s.pop(connection, None)
+        if self._busy_idle_s:
+            self._busy_idle_s.pop(connection, None)
         idle = self._idle.get(connection.key)
         if idle is None:
             self._idle[connection.key] = [connection]

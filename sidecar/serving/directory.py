@@ -71,13 +71,15 @@ class Routes:
 class Provider:
     """One policy. Without an `upstream` of its own, each of its hosts is where its calls go."""
 
-    __slots__ = ("_by_host", "_digest", "_index", "_policy", "_ports", "_routes", "_upstreams", "_wild")
+    __slots__ = ("_by_host", "_digest", "_index", "_policy", "_ports", "_routes", "_wild")
 
     def __init__(self, policy: ProviderPolicy, digest: str, ports: Ports, upstreams: Upstreams) -> None:
         self._policy = policy
         self._digest = digest
-        self._ports = ports
-        self._upstreams = upstreams
+        # Only an upstream that somebody wrote down can mean an inner address: whoever controls the DNS of a host
+        # must not lead us to one.
+        written = policy.upstream is not None
+        self._ports = ports = replace(ports, transport=partial(upstreams.transport, named=written))
         self._index: RouteIndex[Route | None] = RouteIndex(
             ((route.match.method, route.match.path, route) for route in policy.routes), None
         )
@@ -116,9 +118,7 @@ class Provider:
     def _add_wild(self, host: str) -> Routes:
         if len(self._wild) >= MOST_WILDCARD_HOSTS:
             self._wild.popitem(last=False)
-        # A wildcard names no host: whoever controls its DNS must not lead us to an inner address.
-        ports = replace(self._ports, transport=partial(self._upstreams.transport, named=False))
-        routes = self._wild[host] = self._towards(self._at(host), ports)
+        routes = self._wild[host] = self._towards(self._at(host), self._ports)
         return routes
 
     def _at(self, host: str) -> ProviderPolicy:

@@ -93,7 +93,7 @@ def test_a_pipeline_is_compiled_once(tmp_path: Path) -> None:
     town = Town(tmp_path, SHOP)
 
     assert town.route("shop.example") == town.route("shop.example")
-    assert town.wires.asked == [("shop", "https://shop.example", True)]
+    assert town.wires.asked == [("shop", "https://shop.example", False)]
 
 
 def test_an_upstream_that_is_written_takes_every_host(tmp_path: Path) -> None:
