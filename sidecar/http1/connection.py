@@ -306,11 +306,18 @@ class ProviderConnection(asyncio.Protocol):
         if self._reader.eof(clean):
             self.on_complete()
         else:
-            self.fail(_lost(self.replied))
+            self.fail(self._lost())
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.fail(_lost(self.replied))
+        self.fail(self._lost())
+
+    def _lost(self) -> WireError:
+        if self._opened is not None and not self._opened.done():
+            return WireError(Reason.TLS_FAILED, "the provider closed the connection while TLS was being agreed")
+        if self.replied:
+            return WireError(Reason.REPLY_INCOMPLETE, "the provider closed the connection in the middle of its reply")
+        return WireError(Reason.CONNECTION_LOST, "the provider closed the connection before it replied")
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -380,12 +387,6 @@ class ProviderConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
-
-
-def _lost(replied: bool) -> WireError:
-    if replied:
-        return WireError(Reason.REPLY_INCOMPLETE, "the provider closed the connection in the middle of its reply")
-    return WireError(Reason.CONNECTION_LOST, "the provider closed the connection before it replied")
 
 
 def last_chunk(trailers: list[tuple[bytes, bytes]] | None) -> bytes:

@@ -41,7 +41,7 @@ def sidecar(_shared_sidecar: Sidecar) -> Iterator[Sidecar]:
 
 @pytest.fixture
 def run_sidecar(tmp_path: Path, stage: Stage, authority: Authority) -> Iterator[Callable[..., Sidecar]]:
-    """Starts a daemon with flags (and `defaults`) of the test's own."""
+    """Starts a daemon with flags (and `defaults`, `environ`) of the test's own."""
     started: list[Sidecar] = []
 
     def run(*flags: str, **more: Any) -> Sidecar:

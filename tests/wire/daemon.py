@@ -73,7 +73,13 @@ class Sidecar:
     numbers = count(1)
 
     def __init__(
-        self, home: Path, stage: Stage, authority: Authority, *flags: str, defaults: dict[str, Any] | None = None
+        self,
+        home: Path,
+        stage: Stage,
+        authority: Authority,
+        *flags: str,
+        defaults: dict[str, Any] | None = None,
+        environ: dict[str, str] | None = None,
     ) -> None:
         self.policies = home / "policies"
         self.policies.mkdir(parents=True)
@@ -87,14 +93,14 @@ class Sidecar:
         command = [sys.executable, "-m", "sidecar", "run"]
         command += ["--listen", f"127.0.0.1:{self.port}", "--admin", f"127.0.0.1:{self.admin_port}"]
         command += ["--policies", str(self.policies), "--state", str(home / "state"), *flags]
-        environ = {
+        inherited = {
             name: value for name, value in os.environ.items() if not re.match("(?i)SIDECAR_|OTEL_|.*_PROXY$", name)
         }
         with self._log_file.open("wb") as log:
             self.process = subprocess.Popen(
                 command,
                 cwd=home,
-                env=environ | {"PYTHONPATH": str(ROOT)},
+                env=inherited | {"PYTHONPATH": str(ROOT)} | (environ or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
