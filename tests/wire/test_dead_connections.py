@@ -108,6 +108,7 @@ def test_the_gate_of_a_late_reply_is_the_clients_patience(sidecar: Sidecar) -> N
         client.send(served.message("GET", "/"))
         eventually(lambda: gate.waiting)
         client.reset()
+    assert eventually(served.provider.connections[0].ended.is_set)
     gate.open()
     assert served.get().body == b"own"
 
