@@ -62,7 +62,6 @@ def run(settings: Settings) -> int:
     # A reload or a dump that is asked for too early must not kill.
     for early in (signal.SIGHUP, signal.SIGUSR1):
         signal.signal(early, signal.SIG_IGN)
-    gc.disable()  # Nothing dies while everything is being made; `_settle` turns it on again.
     telemetry_settings = read_telemetry_settings(os.environ, version=__version__)
     paths = settings.policies or (shipped_policies(),)
     check_paths(paths)
@@ -258,9 +257,10 @@ def _texts(policies: PoliciesInForce[Directory]) -> list[str]:
 
 def _settle() -> None:
     """What a start has made lives as long as the process. Frozen, it is not walked by every full collection: that walk
-    would stop the loop for tens of milliseconds, again and again. A call makes some thirty objects that the collector
-    tracks and frees them all by itself: at the default of 700, every two dozen calls at once would set it off in vain."""
-    gc.collect()
+    would stop the loop for tens of milliseconds, again and again. Nor is it walked now: the garbage in it is a few
+    hundred KiB, and finding that would take a tenth of the whole start. A call makes some thirty objects that the
+    collector tracks and frees them all by itself: at the default of 700, every two dozen calls at once would set it off
+    in vain."""
     gc.freeze()
     gc.set_threshold(GARBAGE_AT)
     gc.enable()

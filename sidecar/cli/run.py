@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import click
@@ -37,6 +38,8 @@ def run(**flags: Written) -> int:
     Exits with 0 after a signal, and with 2 and one line when a setting or a policy is not fit.
     """
     settings = read_settings(flags, os.environ)
+    # Next to nothing dies while everything is imported and made; the daemon turns it on again when it is ready.
+    gc.disable()
     from sidecar.daemon import run as run_daemon
 
     return run_daemon(settings)
