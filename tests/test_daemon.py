@@ -23,8 +23,35 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from sidecar.policy.files import shipped_policies
+
 RELOAD_S = 2.0
 """What the product promises."""
+NOT_AT_START = (
+    "cryptography",
+    "ctypes",
+    "google.protobuf",
+    "multiprocessing",
+    "opentelemetry",
+    "prometheus_client",
+    "pydantic.deprecated",
+    "pydantic.v1",
+    "requests",
+    "sidecar.admin.openapi",
+    "sidecar.cli.check",
+    "sidecar.cli.explain",
+    "sidecar.cli.schema",
+    "sidecar.policy.effective",
+    "sidecar.policy.schema",
+    "sidecar.telemetry.otlp",
+    "sidecar.telemetry.otlp_metrics",
+    "sidecar.telemetry.otlp_spans",
+    "sidecar.telemetry.prometheus",
+    "sqlite3",
+    "urllib3",
+    "xml",
+)
+"""What takes megabytes or tenths of a second, and is imported by whoever first asks for what needs it."""
 CLEAN = {name: value for name, value in os.environ.items() if not re.match("SIDECAR_|OTEL_|.*_proxy$", name, re.I)}
 
 
@@ -192,6 +219,15 @@ def test_it_says_where_it_listens_and_serves(start: Start) -> None:
     assert run.admin("/policies")["providers"] == ["shop"]
     assert run.err == ""
     assert {line["listener"] for line in run.said("listening")} == {"calls", "admin"}
+
+
+def test_it_imports_nothing_that_its_settings_do_not_use(start: Start) -> None:
+    run = start("--policies", str(shipped_policies()), environ={"PYTHONPROFILEIMPORTTIME": "1"})
+
+    assert run.admin("/readyz") == {"status": "ready"}
+    imported = {line.rpartition("|")[2].strip() for line in run.err.splitlines() if line.startswith("import time:")}
+    assert {"sidecar.daemon", "sidecar.policy.model", "aiohttp.web"} <= imported
+    assert {name for name in imported if f"{name}.".startswith(tuple(f"{late}." for late in NOT_AT_START))} == set()
 
 
 def test_every_admin_path_answers_from_the_real_parts(start: Start) -> None:

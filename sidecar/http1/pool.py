@@ -50,6 +50,7 @@ class Pool:
         self._all: set[ProviderConnection] = set()
         self._opening = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._context: ssl.SSLContext | None = None
         self._session: ssl.SSLSession | None = None
         self._busy_idle_s: dict[ProviderConnection, tuple[int, float, float]] = {}
         self._sweep: Alarm | None = None
@@ -136,7 +137,7 @@ class Pool:
     async def _connect(self, key: int) -> ProviderConnection:
         origin = self.origin
         connected = await self._dialer.connect(origin.host, origin.port, self._allows)
-        tls = None if origin.tls is None else self._tls(origin.tls)
+        tls = None if origin.tls is None else await self._tls(origin.tls)
         loop = asyncio.get_running_loop()
         connection = ProviderConnection(self, self._limits.head, key, tls, loop)
         try:
@@ -156,9 +157,12 @@ class Pool:
         self.opened += 1
         return connection
 
-    def _tls(self, settings: TlsSettings) -> TlsClient:
+    async def _tls(self, settings: TlsSettings) -> TlsClient:
         try:
-            return TlsClient(client_context(settings), self.origin.host, self._session)
+            if self._context is None:
+                # In a thread: reading the system's roots takes tens of milliseconds.
+                self._context = await asyncio.to_thread(client_context, settings)
+            return TlsClient(self._context, self.origin.host, self._session)
         except (OSError, ValueError) as error:
             raise WireError(Reason.TLS_FAILED, f"the policy's TLS files are unusable: {error}", sent=False) from None
 

@@ -9,7 +9,7 @@ import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from sidecar.clock import Clock
 from sidecar.errors import ClientError, Reason
@@ -70,7 +70,8 @@ class Server:
         self.tick = 0
         """Sweeps so far: a clock that costs nothing to read."""
         self.stopping = False
-        self._listeners: list[asyncio.Server] = []
+        # Any: uvloop's server is not asyncio's, and a compiled build holds types to their word.
+        self._listeners: list[Any] = []
         self._idle: asyncio.Event = asyncio.Event()
 
     async def start(self, host: str, port: int, backlog: int = 1024) -> None:

@@ -9,9 +9,9 @@ from typing import Protocol
 from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply
 from sidecar.clock import Clock
 from sidecar.errors import ClientError, Reason, Verdict
-from sidecar.http1.message import NO_BODY, ReplayBody
+from sidecar.http1.message import NO_BODY, Headers, ReplayBody
 from sidecar.http1.parse import Request
-from sidecar.http1.server import Answer, ServerConnection
+from sidecar.http1.server import Answer
 from sidecar.intercept.problem import Refusal, problem
 from sidecar.intercept.target import Destination, destination, split_prefix
 from sidecar.rules.egress import METADATA_HOSTS, is_own_address
@@ -23,7 +23,13 @@ FAULT = "a fault of the sidecar's own; its log has the cause under this id"
 
 def new_id() -> str:
     """16 hex digits, not all of them zero, so that it can be a span's id too."""
-    return "%016x" % (getrandbits(64) or 1)  # noqa: UP031 - half the time of an f-string's format
+    return "%016x" % (getrandbits(64) or 1)
+
+
+class Connection(Protocol):
+    """Where a call came from, as far as it concerns the call."""
+
+    def interim(self, status: int, phrase: bytes, headers: Headers) -> None: ...
 
 
 class Pipeline(Protocol):
@@ -64,7 +70,7 @@ class Router:
         self._via_name = via_name
         self._replay_bytes = replay_bytes
 
-    async def handle(self, connection: ServerConnection, request: Request) -> Answer:
+    async def handle(self, connection: Connection, request: Request) -> Answer:
         """Never raises but for cancellation."""
         call_id = new_id()
         try:
@@ -85,7 +91,7 @@ class Router:
             outcome = Failure(Reason.INTERNAL, FAULT, Verdict.LOCAL)
         return answer(call, pipeline, outcome)
 
-    def _call(self, connection: ServerConnection, request: Request, call_id: str) -> tuple[Call, Pipeline]:
+    def _call(self, connection: Connection, request: Request, call_id: str) -> tuple[Call, Pipeline]:
         headers = request.headers
         if request.method == "CONNECT":
             raise ClientError(

@@ -33,12 +33,11 @@ class Breaker:
                     return _refused(call, permit, now_s)
                 call.note("breaker", f"would refuse: {circuit.state}", now_s)
                 return await inner(call)
-            outcome = None
             try:
                 outcome = await inner(call)
-            finally:
-                if outcome is None:  # cancelled
-                    circuit.settle(permit, None, now())
+            except BaseException:  # cancelled, which says nothing about the provider
+                circuit.settle(permit, None, now())
+                raise
             if isinstance(outcome, Reply) and not outcome.body.done and _depends_on_body(outcome):
                 _settle_with_body(circuit, permit, outcome, now)
             else:

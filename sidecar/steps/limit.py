@@ -52,17 +52,17 @@ class Limit:
         limiter, slots = self._limiter, self._limiter.slots
         if wait_s > most_s:
             return self._refuse(call, Reason.RATE_LIMITED, wait_s, now_s)
-        entered = False
         try:
             if wait_s > 0.0:
                 await self._clock.sleep(wait_s)
             entered = slots is None or slots.try_enter() or await self._wait_slot(slots, now_s + most_s)
-        finally:
-            if not entered:  # refused or cancelled
-                limiter.refund()
+        except BaseException:
+            limiter.refund()
+            raise
         waited_s = self._clock.now() - now_s
         call.waited_s += waited_s
         if not entered:
+            limiter.refund()
             return self._refuse(call, Reason.CONCURRENCY_LIMITED, TRY_SLOT_AGAIN_S, now_s + waited_s)
         call.note("limit", f"waited {waited_s:.3g} s", now_s + waited_s)
         return None
@@ -119,14 +119,15 @@ def _bind_slot(slots: Concurrency, inner: Handler) -> Handler:
         slots.exit()
 
     async def hold_slot(call: Call) -> Outcome:
-        outcome = None
         try:
             outcome = await inner(call)
-        finally:
-            if isinstance(outcome, Reply):
-                outcome.body.when_done(leave)
-            else:
-                slots.exit()
+        except BaseException:
+            slots.exit()
+            raise
+        if isinstance(outcome, Reply):
+            outcome.body.when_done(leave)
+        else:
+            slots.exit()
         return outcome
 
     return hold_slot

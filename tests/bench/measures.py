@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import load
 from tests.bench.load import Workload
 from tests.bench.machine import BenchError, Cores, until
-from tests.bench.peers import PEERS, Running, bench_policies, running, sidecar
+from tests.bench.peers import DAEMONS, PEERS, Running, bench_policies, running, sidecar
 from tests.bench.sheet import Measure, Sheet
 from tests.bench.site import KIB, SIZES, Site, page
 
@@ -113,7 +113,7 @@ def at_rest(plan: Plan, sheet: Sheet) -> None:
     for _ in range(max(plan.rounds, 3)):
         for name in plan.proxies:
             with sheet.measuring(f"{name}: start"):
-                peer = sidecar(plan.site, SHIPPED) if name == "sidecar" else PEERS[name](plan.site)
+                peer = DAEMONS[name](plan.site, SHIPPED) if name in DAEMONS else PEERS[name](plan.site)
                 with running(peer, plan.cores.proxy) as proxy:
                     sheet.add(START, name, proxy.ready_s * 1e3)
                     sheet.add(RESIDENT, name, settled_bytes(proxy) / MIB)

@@ -14,6 +14,9 @@ from tests.bench.machine import BenchError, Process, answers, free_port, until
 from tests.bench.site import Site, fill
 
 START_S = 20.0
+ROOT = Path(__file__).parents[2]
+COMPILED = ROOT / "build" / "wheel"
+"""Where `make` unpacks the compiled wheel."""
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,31 @@ def running(peer: Peer, core: int) -> Iterator[Running]:
 
 
 def sidecar(site: Site, policies: Path | None = None) -> Peer:
-    """The daemon under the bench's policy, or under the directory given."""
-    folder = _folder(site, "sidecar")
+    """The daemon as it is released, its call path compiled, under the bench's policy or the directory given."""
+    if not (COMPILED / "sidecar").is_dir():
+        raise BenchError("there is no compiled build: run `make bench` or `make wheel`")
+    return _daemon(site, "sidecar", COMPILED, policies)
+
+
+def pure(site: Site, policies: Path | None = None) -> Peer:
+    """The daemon from its sources, as `make run` has it."""
+    return _daemon(site, "pure", ROOT, policies)
+
+
+def _daemon(site: Site, name: str, tree: Path, policies: Path | None) -> Peer:
+    folder = _folder(site, name)
     port, admin_port = free_port(), free_port()
-    command = str(Path(sys.executable).with_name("sidecar"))
     listeners = ["--listen", f"127.0.0.1:{port}", "--admin", f"127.0.0.1:{admin_port}"]
+    files = ["--policies", str(policies or bench_policies(site)), "--state", str(folder)]
     return Peer(
-        name="sidecar",
+        name=name,
         port=port,
-        argv=[command, "run", *listeners, "--policies", str(policies or bench_policies(site)), "--state", str(folder)],
+        argv=[sys.executable, "-P", "-m", "sidecar", "run", *listeners, *files],
         ready=(admin_port, "/readyz"),
         folder=folder,
         environ={
-            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{site.collector.port}/sidecar",
+            "PYTHONPATH": str(tree),
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{site.collector.port}/{name}",
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
             "OTEL_TRACES_SAMPLER_ARG": "0.01",
         },
@@ -137,7 +152,13 @@ def aiohttp(site: Site) -> Peer:
     return Peer("aiohttp", port, argv, (port, None), _folder(site, "aiohttp"))
 
 
-PEERS: dict[str, Callable[[Site], Peer]] = {"sidecar": sidecar, "envoy": envoy, "nginx": nginx, "aiohttp": aiohttp}
+DAEMONS: dict[str, Callable[[Site, Path | None], Peer]] = {"sidecar": sidecar, "pure": pure}
+PEERS: dict[str, Callable[[Site], Peer]] = {
+    **DAEMONS,
+    "envoy": envoy,
+    "nginx": nginx,
+    "aiohttp": aiohttp,
+}
 
 
 def _folder(site: Site, name: str) -> Path:

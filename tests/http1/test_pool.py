@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from sidecar.errors import Reason, WireError
+from sidecar.http1.connection import Exchange
 from sidecar.http1.dial import Dialer, Resolver
 from sidecar.http1.limits import PoolLimits
 from sidecar.http1.message import Body, ReplayBody
-from sidecar.http1.connection import Exchange
 from sidecar.http1.pool import Origin, Pool
 from sidecar.http1.tls import TlsSettings
 from tests.authority import Authority, Leaf

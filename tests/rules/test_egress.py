@@ -29,7 +29,7 @@ def test_inner_addresses_need_a_policy_that_names_them(address: str) -> None:
     assert may_call(address, named=True)
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "nonsense", ""]) 
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "224.0.0.1", "ff02::1", "nonsense", ""])
 def test_what_is_no_address_of_one_host_is_never_called(address: str) -> None:
     assert not may_call(address, named=True)
 

@@ -1,0 +1,73 @@
+"""Compiles the modules that every call passes through, by mypyc, into the wheel. `make wheel` asks for it.
+
+The sources stay in the wheel beside the compiled modules, so that tracebacks have their lines and another Python runs
+them as they are: a compiled build is faster and nothing else. What it needs (a C compiler, mypy, setuptools, the
+project's dependencies for their types) is the development environment, hence `--no-build-isolation`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+HOT = (
+    "sidecar/call.py",
+    "sidecar/clock.py",
+    "sidecar/http1/*.py",
+    "sidecar/intercept/*.py",
+    "sidecar/policy/match.py",
+    "sidecar/policy/template.py",
+    "sidecar/rules/*.py",
+    "sidecar/steps/*.py",
+    "sidecar/telemetry/attempt_book.py",
+    "sidecar/telemetry/calls.py",
+    "sidecar/telemetry/desk.py",
+    "sidecar/telemetry/meters.py",
+    "sidecar/telemetry/route_book.py",
+)
+"""Compiled as one group, since a call between compiled and interpreted code costs more than either."""
+NOT_HOT = ("__init__.py", "dial.py")
+
+COMPILE = """
+import sys
+from mypyc.build import mypycify
+from setuptools import Distribution
+
+out, *modules = sys.argv[1:]
+extensions = mypycify(modules, opt_level="3", debug_level="0", target_dir=f"{out}/c", group_name="sidecar")
+command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
+command.build_lib, command.build_temp = f"{out}/lib", f"{out}/tmp"
+command.ensure_finalized()
+command.run()
+"""
+"""In a process of its own, where setuptools finds no pyproject.toml that it would read."""
+
+
+class CompileHotPath(BuildHookInterface[Any]):
+    """Adds compiled modules to the wheel; editable installs stay as they are."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if version == "editable":
+            return
+        root = Path(self.root)
+        out = root / "build" / "mypyc"
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        modules = [
+            str(path.relative_to(root))
+            for pattern in HOT
+            for path in sorted(root.glob(pattern))
+            if path.name not in NOT_HOT
+        ]
+        environ = os.environ | {"MYPYPATH": str(root)}
+        subprocess.run([sys.executable, "-c", COMPILE, str(out), *modules], cwd=root, env=environ, check=True)
+        for library in (out / "lib").rglob("*.so"):
+            build_data["force_include"][str(library)] = str(library.relative_to(out / "lib"))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
