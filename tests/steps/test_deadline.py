@@ -3,7 +3,7 @@ from math import inf
 import pytest
 
 from sidecar.steps.deadline import Deadline, DeadlineSettings
-from tests.fakes import FakeClock, FakeProvider, make_call
+from tests.fakes import FakeClock, FakeProvider, make_call, make_reply
 
 
 def bind(clock: FakeClock, provider: FakeProvider, *, total_s: float = 30.0, dry_run: bool = False):
@@ -43,7 +43,7 @@ async def test_a_shorter_deadline_stands() -> None:
 
 async def test_dry_run_reports_but_sets_no_deadline() -> None:
     clock = FakeClock()
-    provider = FakeProvider(lambda call: clock.advance(3.0))
+    provider = FakeProvider(lambda call: clock.advance(3.0) or make_reply(200))
     call = make_call(headers={"Sidecar-Timeout": "2"})
     await bind(clock, provider, dry_run=True)(call)
     assert call.deadline_s == inf
