@@ -18,6 +18,7 @@ from sidecar.http1.parse import Response
 from sidecar.http1.tls import TlsClient, TlsSettings, client_context
 
 SWEEP_S = 1.0
+OPENING_AT_ONCE = 16
 KEEP_ALIVE_MARGIN_S = 2.0
 """How much sooner than the provider we close: a sweep, and the way there."""
 
@@ -108,9 +109,7 @@ class Pool:
         return self._clock.now() - connection.idle_since_s > limit_s
 
     async def _open(self, exchange: Exchange) -> ProviderConnection:
-        while len(self._all) + self._opening >= self._limits.connections:
-            if self._evict():
-                break
+        while not self._may_open():
             await self._wait(exchange.deadline_s)
             connection = self._take(exchange)
             if connection is not None:
@@ -122,6 +121,13 @@ class Pool:
         finally:
             self._opening -= 1
             self._wake()
+
+    def _may_open(self) -> bool:
+        """Calls that find no idle connection do not all open one: after a stall of ours they would come by the hundred,
+        and the handshakes would be the next stall. Those over the bound wait for whichever comes free first."""
+        if self._opening >= OPENING_AT_ONCE:
+            return False
+        return len(self._all) + self._opening < self._limits.connections or self._evict()
 
     async def _connect_in_time(self, exchange: Exchange) -> ProviderConnection:
         try:

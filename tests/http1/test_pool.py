@@ -161,6 +161,14 @@ async def test_a_full_pool_queues_and_gives_up_at_the_deadline() -> None:
         pool.abort()
 
 
+async def test_a_crowd_shares_the_connections_that_come_free_instead_of_opening_one_each() -> None:
+    async with running(Provider()) as provider:
+        pool = make_pool(provider.port, FakeClock())
+        assert await asyncio.gather(*(ask(pool) for _ in range(200))) == [b"ok"] * 200
+        assert provider.connections < 100
+        pool.abort()
+
+
 async def test_a_cancelled_waiter_passes_its_turn_on() -> None:
     release = asyncio.Event()
 
