@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import load
 from tests.bench.load import Workload
 from tests.bench.machine import BenchError, Cores, until
-from tests.bench.peers import DAEMONS, PEERS, Running, bench_policies, running, sidecar
+from tests.bench.peers import DAEMONS, PEERS, Running, bench_policies, running, sidecar, unobserved
 from tests.bench.sheet import Measure, Sheet
 from tests.bench.site import KIB, SIZES, Site, page
 
@@ -21,6 +21,7 @@ WORKLOADS = tuple(Workload(method, size) for method in ("GET", "POST") for size 
 
 START = Measure("start to ready", "ms", most=800)
 RESIDENT = Measure("resident memory, idle", "MiB", 1, most=60)
+RESIDENT_EXPORTING = Measure("resident memory, idle, with a collector", "MiB", 1)
 CONNECTION = Measure("memory per idle connection", "KiB", 1, most=16)
 DOWN = Measure("memory grown by 1 GiB down", "MiB", 1, most=4)
 UP = Measure("memory grown by 1 GiB up", "MiB", 1, most=4)
@@ -113,10 +114,14 @@ def at_rest(plan: Plan, sheet: Sheet) -> None:
     for _ in range(max(plan.rounds, 3)):
         for name in plan.proxies:
             with sheet.measuring(f"{name}: start"):
-                peer = DAEMONS[name](plan.site, SHIPPED) if name in DAEMONS else PEERS[name](plan.site)
+                peer = unobserved(DAEMONS[name](plan.site, SHIPPED)) if name in DAEMONS else PEERS[name](plan.site)
                 with running(peer, plan.cores.proxy) as proxy:
                     sheet.add(START, name, proxy.ready_s * 1e3)
                     sheet.add(RESIDENT, name, settled_bytes(proxy) / MIB)
+        for name in DAEMONS.keys() & set(plan.proxies):
+            peer = DAEMONS[name](plan.site, SHIPPED)
+            with sheet.measuring(f"{name}: exporting"), running(peer, plan.cores.proxy) as proxy:
+                sheet.add(RESIDENT_EXPORTING, name, settled_bytes(proxy) / MIB)
 
 
 def in_memory(plan: Plan, sheet: Sheet) -> None:

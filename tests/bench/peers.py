@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
 from time import perf_counter
@@ -93,6 +93,12 @@ def _daemon(site: Site, name: str, tree: Path, policies: Path | None) -> Peer:
             "OTEL_TRACES_SAMPLER_ARG": "0.01",
         },
     )
+
+
+def unobserved(daemon: Peer) -> Peer:
+    """The same without a collector, as it is when nothing is configured."""
+    environ = {name: value for name, value in daemon.environ.items() if not name.startswith("OTEL_")}
+    return replace(daemon, environ=environ)
 
 
 def bench_policies(site: Site, others: int = 0) -> Path:
