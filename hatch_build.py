@@ -24,6 +24,7 @@ HOT = (
     "sidecar/policy/match.py",
     "sidecar/policy/template.py",
     "sidecar/rules/*.py",
+    "sidecar/serving/directory.py",
     "sidecar/steps/*.py",
     "sidecar/telemetry/attempt_book.py",
     "sidecar/telemetry/calls.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,7 @@ class Provider:
         self.requests: list[bytes] = []
         self.connections = 0
         self.port = 0
+        self.open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._script = script or self.serve
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -47,10 +48,22 @@ class Provider:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self.open[task] = writer
         try:
             await self._script(reader, writer)
         finally:
             writer.close()
+
+    async def end(self) -> None:
+        """Leave no connection to the collector of garbage."""
+        for writer in self.open.values():
+            writer.transport.abort()
+        await asyncio.gather(*self.open, return_exceptions=True)
+        for writer in self.open.values():
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 @asynccontextmanager
@@ -62,6 +75,7 @@ async def running(provider: Provider, leaf: Leaf | None = None) -> AsyncIterator
         yield provider
     finally:
         server.close()
+        await provider.end()
 
 
 def make_pool(port: int, clock: FakeClock, tls: TlsSettings | None = None, **limits: float) -> Pool:
