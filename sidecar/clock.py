@@ -14,19 +14,26 @@ from typing import Protocol
 
 TICK_S = 0.01
 """The wheel's resolution, seconds: an alarm rings up to one tick late, never early."""
+FAR_S = 5.0
+FAR_TICKS = 10
+"""Alarms further off than that share coarser ticks, so that long deadlines do not cost a loop timer each."""
 
 
 class Alarm:
     """A callback due at a tick of the wheel. `cancel` is safe at any time, and twice."""
 
-    __slots__ = ("ring", "tick")
+    __slots__ = ("_due", "ring", "tick")
 
-    def __init__(self, tick: int, ring: Callable[[], None]) -> None:
+    def __init__(self, tick: int, ring: Callable[[], None], due: set[Alarm] | None = None) -> None:
         self.tick = tick
         self.ring: Callable[[], None] | None = ring
+        self._due = due
 
     def cancel(self) -> None:
+        """Forget it at once: nearly every alarm is cancelled, long before its tick."""
         self.ring = None
+        if self._due is not None:
+            self._due.discard(self)
 
 
 class Clock(Protocol):
@@ -46,23 +53,25 @@ class LoopClock:
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._loop = loop or asyncio.get_running_loop()
-        self._wheel: dict[int, list[Alarm]] = {}
+        self._wheel: dict[int, set[Alarm]] = {}
         self.now: Callable[[], float] = time.monotonic
         self.wall: Callable[[], float] = time.time
 
     def at(self, when_s: float, ring: Callable[[], None]) -> Alarm:
         tick = int(when_s / TICK_S) + 1
-        alarm = Alarm(tick, ring)
+        now_s = time.monotonic()
+        if when_s - now_s > FAR_S:
+            tick += -tick % FAR_TICKS
         due = self._wheel.get(tick)
         if due is None:
-            self._wheel[tick] = [alarm]
-            self._loop.call_later(max(0.0, tick * TICK_S - time.monotonic()), self._turn, tick)
-        else:
-            due.append(alarm)
+            due = self._wheel[tick] = set()
+            self._loop.call_later(max(0.0, tick * TICK_S - now_s), self._turn, tick)
+        alarm = Alarm(tick, ring, due)
+        due.add(alarm)
         return alarm
 
     def _turn(self, tick: int) -> None:
-        for alarm in self._wheel.pop(tick):
+        for alarm in list(self._wheel.pop(tick)):
             if alarm.ring is not None:
                 alarm.ring()
 

@@ -311,6 +311,7 @@ class ProviderConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.fail(self._lost())
+        self._reader.release()
 
     def _lost(self) -> WireError:
         if self._opened is not None and not self._opened.done():

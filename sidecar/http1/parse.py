@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Any, Protocol, final
 
 import httptools
 
@@ -88,6 +88,7 @@ class _Reader:
 
     def __init__(self, flow: Flow, limits: HeadLimits) -> None:
         self._flow = flow
+        self._parser: Any = None
         self._limits = limits
         self._headers = Headers()
         self._hop: dict[bytes, bytes] = {}
@@ -179,8 +180,27 @@ class _Reader:
             self._refuse(Reason.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
         return True
 
+    def release(self) -> None:
+        """The connection is gone: break the circles, so that nothing of it waits for the collector of garbage."""
+        self._parser = None
+        self._flow = NOBODY
+
     def _refuse(self, reason: Reason, detail: str) -> None:
         raise NotImplementedError
+
+
+class _Nobody:
+    """Stands where a connection was."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abandon(self) -> None: ...
+    def on_interim(self, status: int, phrase: bytes, headers: Headers) -> None: ...
+    def on_response(self, response: Response) -> None: ...
+    def on_complete(self) -> None: ...
+
+
+NOBODY = _Nobody()
 
 
 NOTHING: frozenset[bytes] = frozenset()
@@ -484,6 +504,10 @@ class ResponseReader(_Reader):
     @property
     def in_body(self) -> bool:
         return self._body is not None
+
+    def release(self) -> None:
+        super().release()
+        self._sink = NOBODY
 
     def _refuse(self, reason: Reason, detail: str) -> None:
         if reason is Reason.HEAD_TOO_LARGE:

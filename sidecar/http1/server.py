@@ -220,6 +220,9 @@ class ServerConnection(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_exception(ConnectionResetError("the client hung up"))
         self._hang_up()
+        if self._reader is not None:
+            self._reader.release()
+            self._reader = None
         self._server.on_closed(self)
 
     def pause_writing(self) -> None:
