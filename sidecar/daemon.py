@@ -50,7 +50,7 @@ UNUSABLE: Final = 2
 """The exit code of a start that a setting or a policy prevents."""
 FLUSH_S: Final = 1.0
 """How long telemetry may take to be sent at the end."""
-GARBAGE_AT: Final = 20_000
+GARBAGE_AT: Final = 5_000
 """Tracked objects made and not freed that set the collector off."""
 WARM_AT_ONCE: Final = 20
 WARM_MOST: Final = 1000
