@@ -1,7 +1,7 @@
 """How long a provider asks us to stay away, from whatever field it says it in.
 
-What may live here: text to seconds. The wall clock is an argument. Sources: RFC 9110 10.2.3 (Retry-After) and 5.6.7
-(dates), RFC 3339, draft-ietf-httpapi-ratelimit-headers, and what providers send in the wild.
+What may live here: text to seconds. The wall clock is an argument. Sources: RFC 9110 10.2.3 (Retry-After),
+RFC 3339, draft-ietf-httpapi-ratelimit-headers, and what providers send in the wild.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 
 from sidecar.http1.message import Headers
 from sidecar.rules.duration import NUMBER, duration_s
+from sidecar.rules.httpdate import http_date_s
 
 EPOCH_FROM_S = 1e9
 """A number this large is a moment (2001 or later), not a wait of 31 years."""
@@ -21,11 +22,6 @@ EPOCH_FROM_MS = 1e12
 
 _LONGEST_BYTES = 1024
 
-_MONTHS = {name: number for number, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
-_TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
-_IMF_DATE = re.compile(rb"[A-Z][a-z]{2}, (?P<day>\d\d) (?P<month>[A-Z][a-z]{2}) (?P<year>\d{4}) " + _TIME + rb" GMT")
-_RFC850_DATE = re.compile(rb"[A-Z][a-z]+day, (?P<day>\d\d)-(?P<month>[A-Z][a-z]{2})-(?P<year>\d\d) " + _TIME + rb" GMT")
-_ASCTIME_DATE = re.compile(rb"[A-Z][a-z]{2} (?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})")
 _RFC3339 = re.compile(rb"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
 _QUOTA_RESET = re.compile(rb"(?:^|[;\s])(?:t|reset)\s*=\s*(\d{1,15})(?=$|[;\s])")
 _QUOTA_LEFT = re.compile(rb"(?:^|[;\s])(?:r|remaining)\s*=\s*(\d{1,15})(?=$|[;\s])")
@@ -102,7 +98,7 @@ def parse_wait_s(value: bytes, wall_s: float, field: HintField = HintField(b"ret
 def _by_looks_s(value: bytes, wall_s: float, name: bytes) -> float | None:
     if NUMBER.fullmatch(value):
         return _number_s(name, float(value), wall_s)
-    moment_s = _http_date_s(value, wall_s)
+    moment_s = http_date_s(value, wall_s)
     if moment_s is None:
         moment_s = _rfc3339_s(value)
     if moment_s is not None:
@@ -122,36 +118,6 @@ def _number_s(name: bytes, number: float, wall_s: float) -> float:
     if number >= EPOCH_FROM_S:
         return max(0.0, number - wall_s)
     return number
-
-
-def _http_date_s(value: bytes, wall_s: float) -> float | None:
-    """Unix time of any of the three forms that a recipient must accept (RFC 9110 5.6.7)."""
-    match = _IMF_DATE.fullmatch(value) or _RFC850_DATE.fullmatch(value) or _ASCTIME_DATE.fullmatch(value)
-    if match is None:
-        return None
-    year = int(match["year"])
-    if len(match["year"]) == 2:
-        year = _full_year(year, wall_s)
-    try:
-        moment = datetime(
-            year,
-            _MONTHS[match["month"]],
-            int(match["day"]),
-            int(match["hour"]),
-            int(match["minute"]),
-            min(int(match["second"]), 59),  # a leap second is a legal 60
-            tzinfo=UTC,
-        )
-    except (KeyError, ValueError):
-        return None
-    return moment.timestamp()
-
-
-def _full_year(two_digits: int, wall_s: float) -> int:
-    """A year more than 50 years ahead is the last one in the past with these digits (RFC 9110 5.6.7)."""
-    this_year = datetime.fromtimestamp(wall_s, UTC).year
-    year = this_year - this_year % 100 + two_digits
-    return year - 100 if year > this_year + 50 else year
 
 
 def _rfc3339_s(value: bytes) -> float | None:

@@ -1,4 +1,6 @@
-from sidecar.rules.credential import ANONYMOUS, credential_id
+import pytest
+
+from sidecar.rules.credential import ANONYMOUS, credential_id, may_be_credential
 from tests.fakes import make_headers
 
 KEY = b"k" * 16
@@ -18,3 +20,29 @@ def test_is_of_no_use_without_the_key_or_under_another_field() -> None:
     assert credential_id(make_headers(token), KEY) != credential_id(make_headers(token), b"other")
     assert credential_id(make_headers(token), KEY) != credential_id(make_headers({"X-Api-Key": "secret"}), KEY)
     assert credential_id(make_headers(), KEY) == ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "authorization",
+        "cookie",
+        "x-api-key",
+        "apikey",
+        "x-goog-api-key",
+        "private-token",
+        "x-session-id",
+        "x-password",
+        "ocp-apim-subscription-key",
+        "x-amz-security-token",
+        "x-signature",
+        "x-client-secret",
+    ],
+)
+def test_a_field_that_may_say_who_calls_is_known_by_its_name(name: str) -> None:
+    assert may_be_credential(name.encode())
+
+
+@pytest.mark.parametrize("name", ["accept", "host", "user-agent", "idempotency-key", "stripe-version", "x-key-id"])
+def test_others_are_not(name: str) -> None:
+    assert not may_be_credential(name.encode())

@@ -1,0 +1,140 @@
+"""How long a reply is good, and how old it is (RFC 9111 4.2).
+
+Whatever is malformed, contradicts itself or lies in the future makes a reply older or shorter-lived, never fresher.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.http1.message import Headers
+from sidecar.rules.cache.directives import Directives, parse_directives
+from sidecar.rules.cache.entry import Entry, Terms
+from sidecar.rules.cache.settings import CacheSettings, Rules
+from sidecar.rules.httpdate import http_date_s
+
+HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
+"""Statuses whose lifetime may be guessed (RFC 9110 15.1); 206 is never kept here."""
+HEURISTIC_RATIO: Final = 0.1
+"""Of the time since a reply last changed, the share for which it is believed not to change (4.2.2)."""
+HEURISTIC_CAP_S: Final = 86400.0
+UNDERSTOOD: Final = frozenset(
+    {200, 201, 202, 203, 204, 205, 300, 301, 302, 303, 305, 307, 308}
+    | {400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 415, 417, 421, 422, 426}
+    | {500, 501, 502, 503, 504, 505}
+)
+"""Statuses whose caching rules are known and kept here (5.2.2.3): those of RFC 9110 without 206, 304 and 416."""
+SKEW_S: Final = 5.0
+"""By how much clocks may disagree before an entry counts as from the future."""
+
+_IS_GONE: Final = frozenset({404, 410})
+"""Errors that are an answer: that there is no such thing is worth as much, when stale, as what a thing was like."""
+
+
+def terms_of(entry: Entry, settings: CacheSettings) -> Terms:
+    """What an entry's own fields and a policy's settings give it; worked out once for each settings."""
+    terms = entry.terms
+    if terms is None or terms.settings is not settings:
+        terms = entry.terms = _work_out(entry, settings)
+    return terms
+
+
+def age_s(entry: Entry, terms: Terms, now_s: float) -> float:
+    """Its current age, never negative (4.2.3).
+
+    One that was received in the future, by a clock that has since been put back, is at least as old as it may get while
+    fresh: nobody can say how old it really is.
+    """
+    resident_s = now_s - entry.received_s
+    if resident_s >= 0.0:
+        return terms.initial_age_s + resident_s
+    if resident_s >= -SKEW_S:
+        return terms.initial_age_s
+    return max(terms.initial_age_s, terms.lifetime_s) - resident_s
+
+
+def has_no_store(directives: Directives, status: int) -> bool:
+    """Whether `no-store` holds: `must-understand` lifts it for a status that is understood (5.2.2.3)."""
+    return directives.has("no-store") and not (directives.has("must-understand") and status in UNDERSTOOD)
+
+
+def is_policy_timed(settings: CacheSettings, status: int) -> bool:
+    """Whether the policy's own lifetime is for replies of this status: errors keep the provider's."""
+    return settings.ttl_s is not None and status < 400
+
+
+def _work_out(entry: Entry, settings: CacheSettings) -> Terms:
+    headers = Headers(entry.fields)
+    directives = parse_directives(headers.get(b"cache-control"))
+    shared = settings.rules is Rules.SHARED
+    initial_age_s = _initial_age_s(entry, headers)
+    timed = is_policy_timed(settings, entry.status)
+    lifetime_s, heuristic = _lifetime_s(entry, headers, directives, shared)
+    if timed and settings.ttl_s is not None:
+        lifetime_s, heuristic = initial_age_s + settings.ttl_s, False
+    withheld = (
+        directives.is_whole("no-cache")
+        or has_no_store(directives, entry.status)
+        or (shared and directives.is_whole("private"))
+    )
+    strict = _is_strict(directives, shared)
+    return Terms(
+        settings=settings,
+        initial_age_s=initial_age_s,
+        lifetime_s=lifetime_s,
+        heuristic=heuristic,
+        must_validate=withheld and not timed,
+        while_s=0.0 if strict or withheld else directives.seconds("stale-while-revalidate") or 0.0,
+        error_s=_error_s(entry.status, directives, settings, strict or withheld),
+        strict=strict,
+    )
+
+
+def _initial_age_s(entry: Entry, headers: Headers) -> float:
+    """The corrected initial age (4.2.3). `requested_s` has what `Age` said taken off already."""
+    date = headers.get(b"date")
+    date_s = None if date is None else http_date_s(date, entry.received_s)
+    apparent_age_s = 0.0 if date_s is None else entry.received_s - date_s
+    return max(0.0, apparent_age_s, entry.received_s - entry.requested_s)
+
+
+def _lifetime_s(entry: Entry, headers: Headers, directives: Directives, shared: bool) -> tuple[float, bool]:
+    """The freshness lifetime (4.2.1), and whether it was guessed."""
+    stated_s = directives.seconds("s-maxage") if shared else None
+    if stated_s is None:
+        stated_s = directives.seconds("max-age")
+    if stated_s is not None:
+        return stated_s, False
+    received_s = entry.received_s
+    date = headers.get(b"date")
+    date_s = None if date is None else http_date_s(date, received_s)
+    expires = headers.get(b"expires")
+    if expires is not None:
+        expires_s = http_date_s(expires, received_s)
+        if expires_s is None:  # `0` above all: already expired (5.3)
+            return 0.0, False
+        return max(0.0, expires_s - (received_s if date_s is None else date_s)), False
+    modified = headers.get(b"last-modified")
+    if modified is None or not (entry.status in HEURISTIC or directives.has("public")):
+        return 0.0, True
+    modified_s = http_date_s(modified, received_s)
+    if modified_s is None:
+        return 0.0, True
+    # A Date that runs ahead must not make it look unchanged for longer.
+    unchanged_s = (received_s if date_s is None else min(date_s, received_s)) - modified_s
+    return min(max(0.0, unchanged_s * HEURISTIC_RATIO), HEURISTIC_CAP_S), True
+
+
+def _is_strict(directives: Directives, shared: bool) -> bool:
+    """Whether the reply may not be used once stale (4.2.4, 5.2.2.2, 5.2.2.8, 5.2.2.10)."""
+    if directives.has("must-revalidate"):
+        return True
+    return shared and (directives.has("proxy-revalidate") or directives.has("s-maxage"))
+
+
+def _error_s(status: int, directives: Directives, settings: CacheSettings, forbidden: bool) -> float:
+    """How long past its lifetime it may stand in for a failure."""
+    ceiling_s = settings.stale_s if status < 400 or status in _IS_GONE else 0.0
+    if forbidden:
+        return ceiling_s if settings.override else 0.0
+    return max(ceiling_s, directives.seconds("stale-if-error") or 0.0)

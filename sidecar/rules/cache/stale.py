@@ -1,0 +1,74 @@
+"""When a reply past its lifetime is better than none (RFC 9111 4.2.4, RFC 5861, and the policy's ceiling)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.errors import Reason, Verdict
+from sidecar.rules.cache.asked import ANYTHING, Asked
+from sidecar.rules.cache.entry import Entry, Terms
+from sidecar.rules.cache.freshness import age_s
+
+LINGER_S: Final = 3600.0
+"""A stale entry is kept this long for requests that take one (`max-stale`)."""
+LINGER_VALIDATOR_S: Final = 86400.0
+"""One with a validator is kept this long, because it saves the body's way."""
+
+_PROVIDER_FAILED: Final = frozenset({Verdict.TRANSIENT, Verdict.UNREACHABLE, Verdict.THROTTLED, Verdict.EXHAUSTED})
+_HELD_BACK: Final = frozenset(
+    {
+        Reason.BREAKER_OPEN,
+        Reason.RATE_LIMITED,
+        Reason.CONCURRENCY_LIMITED,
+        Reason.POOL_EXHAUSTED,
+        Reason.ATTEMPT_TIMEOUT,
+        Reason.TOTAL_TIMEOUT,
+    }
+)
+"""The sidecar's own refusals that spare the provider or the caller; all others say that the call itself is wrong."""
+_VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
+
+
+def staleness_s(entry: Entry, terms: Terms, now_s: float) -> float:
+    """How long it has been stale; 0 or less while it is fresh."""
+    past_s = age_s(entry, terms, now_s) - terms.lifetime_s
+    return max(0.0, past_s) if entry.expired else past_s
+
+
+def may_stand_in(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool:
+    """Whether it may be served in place of a failure now. What the application itself insists on is kept to."""
+    window_s = terms.error_s
+    if asked is not ANYTHING:
+        if asked.no_store or asked.no_cache or asked.min_fresh_s:
+            return False
+        if asked.max_age_s is not None and not _is_young(entry, terms, asked, now_s):
+            return False
+        if asked.error_s is not None:
+            forbidden = terms.strict or terms.must_validate
+            window_s = min(window_s, asked.error_s) if forbidden else asked.error_s
+    return window_s > 0.0 and staleness_s(entry, terms, now_s) <= window_s
+
+
+def stands_in_for(verdict: Verdict, reason: Reason | None) -> bool:
+    """Whether an outcome is a failure that a kept reply may stand in for; `reason` is None for a provider's reply."""
+    if verdict is Verdict.LOCAL:
+        return reason in _HELD_BACK
+    return verdict in _PROVIDER_FAILED
+
+
+def expires_at_s(entry: Entry, terms: Terms) -> float:
+    """Unix time from which it is of no use to anybody: not fresh, no stand-in, and not worth validating any more."""
+    fresh_until_s = entry.received_s - terms.initial_age_s + terms.lifetime_s
+    return max(fresh_until_s, entry.received_s) + max(terms.while_s, terms.error_s, _linger_s(entry, terms))
+
+
+def _is_young(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool:
+    """Whether it is within the request's `max-age`, and the `max-stale` or `stale-if-error` that it adds."""
+    allowed_s = (asked.max_age_s or 0.0) + max(asked.max_stale_s or 0.0, asked.error_s or 0.0)
+    return age_s(entry, terms, now_s) <= allowed_s
+
+
+def _linger_s(entry: Entry, terms: Terms) -> float:
+    if any(name.lower() in _VALIDATORS for name, _ in entry.fields):
+        return LINGER_VALIDATOR_S
+    return 0.0 if terms.strict or terms.must_validate else LINGER_S

@@ -1,0 +1,177 @@
+"""What may be kept, and in what shape (RFC 9111 3)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sidecar.http1.message import Headers
+from sidecar.rules.cache.asked import Asked
+from sidecar.rules.cache.directives import LONGEST_S, Directives, parse_directives
+from sidecar.rules.cache.entry import Entry, Fields
+from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed
+from sidecar.rules.cache.key import Keys, vary_names
+from sidecar.rules.cache.settings import CacheSettings, Rules
+from sidecar.rules.httpdate import http_date
+
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+"""Never kept (3.1). What `Connection` names has been taken out on the wire."""
+
+_MOST_TAGS = 64
+_LONGEST_TAG = 128
+_NO_WHOLE_REPLY: Final = frozenset({206, 304})
+_DIGIT_BYTES = frozenset(b"0123456789")
+
+
+def passes_by(method: str, headers: Headers, has_body: bool, upgrade: bool) -> str:
+    """Why the cache has nothing to do with this GET or HEAD; empty if it has.
+
+    Parts of a reply are neither kept nor served (3.3, 3.4), and `If-Match` and `If-Unmodified-Since` are for the
+    provider alone to judge (4.3.2).
+    """
+    if upgrade:
+        return "upgrade"
+    if has_body:
+        return "body"
+    index = headers.index
+    if b"range" in index and method == "GET":
+        return "range"
+    if b"if-match" in index or b"if-unmodified-since" in index:
+        return "precondition"
+    return ""
+
+
+def is_storable(  # noqa: PLR0917
+    settings: CacheSettings, asked: Asked, authorized: bool, status: int, headers: Headers, ok: bool
+) -> bool:
+    """Whether a reply to a GET may be kept, and is worth it.
+
+    `authorized`: the request had `Authorization`. `ok`: the policy takes the reply for a success; one below 400 that it
+    does not is never kept, since its status lies.
+    """
+    if asked.no_store or status < 200 or status in _NO_WHOLE_REPLY or (status < 400 and not ok):
+        return False
+    if vary_names(headers) is None:
+        return False
+    if is_policy_timed(settings, status):
+        return True
+    directives = parse_directives(headers.get(b"cache-control"))
+    if directives.has("must-understand") and status not in UNDERSTOOD:
+        return False
+    if settings.rules is Rules.SHARED and not _may_share(directives, authorized, headers):
+        return False
+    stands_in = settings.stale_s > 0.0 and status < 400
+    if has_no_store(directives, status):
+        return stands_in and settings.override
+    return _is_cacheable(settings, directives, status, headers) and (stands_in or _is_useful(directives, headers))
+
+
+def make_entry(  # noqa: PLR0917
+    settings: CacheSettings,
+    keys: Keys,
+    request_headers: Headers,
+    target_shown: str,
+    route: str,
+    provider: str,
+    tags: tuple[str, ...],
+    status: int,
+    phrase: bytes,
+    headers: Headers,
+    body: bytes,
+    requested_s: float,
+    received_s: float,
+) -> Entry:
+    """A reply as it is kept. Only for one that `is_storable`."""
+    return Entry(
+        status=status,
+        phrase=phrase,
+        fields=kept_fields(settings, headers, received_s),
+        body=body,
+        requested_s=requested_s - upstream_age_s(headers),
+        received_s=received_s,
+        vary=keys.vary(vary_names(headers) or (), request_headers),
+        provider=provider,
+        route=route,
+        shown=target_shown,
+        tags=tuple(dict.fromkeys(tags + tags_of(headers))),
+    )
+
+
+def kept_fields(settings: CacheSettings, headers: Headers, received_s: float) -> Fields:
+    """The fields to keep (3.1), with a `Date` if there is none (RFC 9110 6.6.1).
+
+    Without those that `no-cache="…"` forbids to reuse unasked and, in a shared cache, `private="…"` to keep at all.
+    """
+    directives = parse_directives(headers.get(b"cache-control"))
+    unwanted = directives.fields("no-cache")
+    if settings.rules is Rules.SHARED:
+        unwanted |= directives.fields("private")
+    fields: Fields = []
+    for name, value in headers.fields:
+        key = name.lower()
+        if key != b"age" and key not in HOP_BY_HOP and key not in unwanted:
+            fields.append((name, value))
+    if b"date" not in headers:
+        fields.append((b"Date", http_date(received_s)))
+    return fields
+
+
+def upstream_age_s(headers: Headers) -> float:
+    """How old a reply says it is; of several values the first counts, and one that is no number is ignored (5.1)."""
+    value = headers.get(b"age")
+    if value is None:
+        return 0.0
+    first = value.partition(b",")[0].strip()
+    if not first or not _DIGIT_BYTES.issuperset(first):
+        return 0.0
+    return LONGEST_S if len(first) > 10 else min(float(first), LONGEST_S)
+
+
+def tags_of(headers: Headers) -> tuple[str, ...]:
+    """What the provider lets a reply be purged by: `Surrogate-Key` (by spaces) and `Cache-Tag` (by commas)."""
+    surrogate, cache_tag = headers.get(b"surrogate-key"), headers.get(b"cache-tag")
+    if surrogate is None and cache_tag is None:
+        return ()
+    tags = (surrogate or b"").replace(b",", b" ").split() + [tag.strip() for tag in (cache_tag or b"").split(b",")]
+    texts = [tag.decode("latin-1") for tag in tags if tag and len(tag) <= _LONGEST_TAG]
+    return tuple(dict.fromkeys(texts))[:_MOST_TAGS]
+
+
+def _may_share(directives: Directives, authorized: bool, headers: Headers) -> bool:
+    """What only a shared cache must mind: `private` (5.2.2.7) and `Authorization` (3.5). Cookies do not forbid to keep
+    a reply (7.3), but then its lifetime must have been stated, not guessed."""
+    if directives.is_whole("private"):
+        return False
+    if authorized and not any(directives.has(name) for name in ("public", "must-revalidate", "s-maxage")):
+        return False
+    return b"set-cookie" not in headers or directives.has("s-maxage") or _is_timed(directives, headers)
+
+
+def _is_cacheable(settings: CacheSettings, directives: Directives, status: int, headers: Headers) -> bool:
+    """Whether anything in it allows to keep it (3)."""
+    if status in HEURISTIC or directives.has("public") or _is_timed(directives, headers):
+        return True
+    return directives.has("s-maxage" if settings.rules is Rules.SHARED else "private")
+
+
+def _is_timed(directives: Directives, headers: Headers) -> bool:
+    return directives.has("max-age") or b"expires" in headers
+
+
+def _is_useful(directives: Directives, headers: Headers) -> bool:
+    """Whether it can ever be served or validated; without a lifetime and a validator it only takes up space."""
+    if b"etag" in headers or b"last-modified" in headers or b"expires" in headers:
+        return True
+    return any(directives.seconds(name) for name in ("max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"))
