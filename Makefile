@@ -11,7 +11,7 @@ ARGS ?=
 ROUNDS ?= 3
 SECONDS ?= 5
 
-.PHONY: help run test check format bench wheel lock clean
+.PHONY: help run demo test check format bench wheel lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -19,6 +19,9 @@ help: ## show this list
 
 run: $(INSTALLED) ## start the daemon: make run ARGS="--policies ./mine --listen 127.0.0.1:7600"
 	@exec $(BIN)/sidecar run $(ARGS)
+
+demo: $(INSTALLED) ## watch a provider fail and the application hardly notice, in under a minute: make demo ARGS=--plain
+	@exec $(BIN)/sidecar demo $(ARGS)
 
 test: $(INSTALLED) ## run the tests: make test ARGS="tests/rules -x"
 	@exec $(BIN)/python -m pytest $(ARGS)
@@ -55,8 +58,8 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links
 lock: $(INSTALLED) ## resolve the lock files anew: make lock ARGS=--upgrade
 	$(PIP) install uv
-	$(COMPILE) $(ARGS) pyproject.toml -o requirements.lock
-	printf 'hatchling\neditables\n' | $(COMPILE) $(ARGS) pyproject.toml - --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) $(ARGS) --all-extras pyproject.toml -o requirements.lock
+	printf 'hatchling\neditables\n' | $(COMPILE) $(ARGS) --all-extras pyproject.toml - --group dev -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) $(ARGS) --group bench -o requirements-bench.lock
 
 clean: ## remove everything that make has made

@@ -39,6 +39,18 @@ class Trace:
 
 
 @dataclass(slots=True)
+class Served:
+    """That a reply is not the provider's fresh word, and what it is instead."""
+
+    source: str
+    """`cache`, `stale` or `fallback`."""
+    age_s: float | None = None
+    """How old it is, seconds; None if nobody can say."""
+    reason: str = ""
+    """Why nothing fresher was to be had: a `Reason`, `status-503` for a reply of the provider's; empty if fresh."""
+
+
+@dataclass(slots=True)
 class Call:
     """One call of the application on its way to a provider. Owned by one task; steps may alter it."""
 
@@ -72,6 +84,8 @@ class Call:
     """Time spent waiting on purpose: backoff and limiter."""
     final: bool = False
     """True when the sidecar has done what it can, so that the application's own retry would only add load."""
+    standby: bool = False
+    """A kept reply can stand in if this fails, so another attempt is not worth waiting for."""
     decisions: list[tuple[str, str, float]] | None = None
     """What steps decided beyond letting the call pass: (step, decision, monotonic seconds)."""
     on_interim: Callable[[int, bytes, Headers], None] | None = None
@@ -99,6 +113,10 @@ class Reply:
     """The way up after a 101; the way down is `body`."""
     upgrade: bytes | None = None
     """The protocol that the provider changed to, or, with a 426, insists on."""
+    served: Served | None = None
+    """None for what the provider just said."""
+    extra: list[tuple[bytes, bytes]] | None = field(default=None, repr=False)
+    """Fields of the sidecar's own that go with it: `Age`, `Cache-Status`, `Proxy-Status`."""
 
 
 @dataclass(slots=True)

@@ -23,18 +23,19 @@ from sidecar.clock import LoopClock
 from sidecar.http1.limits import HeadLimits, PoolLimits, ServerLimits
 from sidecar.http1.server import Server
 from sidecar.intercept.router import Router, refuse
-from sidecar.policy.compile import Ports, routes_of
+from sidecar.policy.compile import CacheGround, Ports, routes_of
 from sidecar.policy.files import shipped_policies
 from sidecar.policy.keep import Keep
 from sidecar.policy.sources import LoadedPolicies
 from sidecar.policy.watch import PolicyWatch
+from sidecar.serving.caching import Caching, StoreSettings
 from sidecar.serving.directory import Directory
 from sidecar.serving.ground import bind, cannot_listen, check_paths, is_loopback, prepare_state, raise_file_limit
 from sidecar.serving.overview import Life, Overview
 from sidecar.serving.reload import PoliciesInForce, UnfitPolicies
 from sidecar.serving.unknown import UnknownHosts
 from sidecar.serving.upstreams import Upstreams
-from sidecar.serving.watching import BreakerNews, watch
+from sidecar.serving.watching import BreakerNews, watch, watch_cache
 from sidecar.settings import Settings
 from sidecar.telemetry.logs import LineWriter, start_logging, stop_logging
 from sidecar.telemetry.settings import TelemetrySettings
@@ -43,6 +44,8 @@ from sidecar.telemetry.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from aiohttp.web import AppRunner
+
+    from sidecar.stores.tiers import Tiers
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +121,8 @@ class Daemon:
         name = f"sidecar-{getrandbits(32):08x}".encode()
         self.upstreams = Upstreams(pool_limits(settings), settings.dns_ttl_s, clock, b"1.1 " + name)
         self.unknown = UnknownHosts(clock, meters.unknown_hosts)
-        self._ports = Ports(clock, random, self.keep, self.upstreams.transport, self.telemetry)
+        self.caching = Caching(store_settings(settings), clock, self.keep.is_sick, self._show_cache)
+        self._ports = Ports(clock, random, self.keep, self.upstreams.transport, self.telemetry, self.caching.ground)
         self.policies = PoliciesInForce(paths, self._compile, self._swap, clock, meters.reloads)
         # Made before the first load, so that a change during it is seen.
         self._watch = PolicyWatch(paths, self.policies.reload, clock)
@@ -146,6 +150,16 @@ class Daemon:
         self.upstreams.tidy()
         if self.life.serving:
             self._warm(directory)
+            if _caches(loaded):
+                self._spawn(self.caching.open())
+
+    def _show_cache(self, tiers: Tiers, ground: CacheGround) -> None:
+        from sidecar.serving.cached import CachedReplies  # noqa: PLC0415 - for those that cache only
+
+        watch_cache(self.telemetry.meters, tiers)
+        self.overview.cached_replies = CachedReplies(
+            tiers, ground.secret, lambda: self.policies.loaded, lambda: self._directory, self.clock, ground.flights
+        )
 
     def _warm(self, directory: Directory) -> None:
         if self._warming is not None:
@@ -157,6 +171,8 @@ class Daemon:
     async def serve(self) -> int:
         """Start, serve, and stop when told to."""
         self._handle_signals()
+        if self.policies.loaded is not None and _caches(self.policies.loaded):
+            await self.caching.open()
         admin_socket = bind(self._settings.admin, "admin", self._settings.backlog)
         await self._listen()
         self.telemetry.start()
@@ -203,6 +219,7 @@ class Daemon:
         log.info("stopping", extra={"count": self.server.in_flight})
         await self.server.stop(self._settings.grace_s)
         self.life.serving = False
+        await self.caching.close()
         await self.telemetry.shutdown(FLUSH_S)
         self.upstreams.close()
         await runner.cleanup()
@@ -251,6 +268,10 @@ async def _warmed(directory: Directory) -> None:
             await asyncio.sleep(0)
 
 
+def _caches(loaded: LoadedPolicies) -> bool:
+    return any(policy.caches for policy in loaded.providers)
+
+
 def _texts(policies: PoliciesInForce[Directory]) -> list[str]:
     return [problem.text() for problem in policies.problems]
 
@@ -284,6 +305,12 @@ def server_limits(settings: Settings) -> ServerLimits:
         head_s=settings.header_timeout_s,
         body_rate_bytes_per_s=settings.min_body_rate_bytes_per_s,
         body_grace_s=settings.body_rate_grace_s,
+    )
+
+
+def store_settings(settings: Settings) -> StoreSettings:
+    return StoreSettings(
+        settings.cache_memory_bytes, settings.cache_disk_bytes, settings.state, settings.redis, settings.cache_secret
     )
 
 

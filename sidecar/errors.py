@@ -45,6 +45,7 @@ class Reason(StrEnum):
     REPLY_MALFORMED = "reply-malformed"
     REPLY_INCOMPLETE = "reply-incomplete"
     REPLY_TOO_LARGE = "reply-too-large"
+    NOT_CACHED = "not-cached"
     EGRESS_DENIED = "egress-denied"
     ADDRESS_DENIED = "address-denied"
     UNKNOWN_PROVIDER = "unknown-provider"

@@ -7,11 +7,13 @@ the variable, the help page and `docs/running.md` follow from that.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias, get_type_hints
+from urllib.parse import urlsplit
 
 from sidecar.address import Address, parse_address
 from sidecar.errors import SettingsError
@@ -35,6 +37,8 @@ class Setting:
     repeatable: bool = False
     secret: bool = False
     """From the environment only, since everybody on a machine can read its command lines; never shown."""
+    credentials: bool = False
+    """A URL that may hold a password: shown without it."""
     name: str = ""
 
     @property
@@ -100,6 +104,37 @@ def parse_size_per_s(text: str) -> int:
     return parse_size(size)
 
 
+def parse_size_or_off(text: str) -> int | None:
+    return None if text.lower() == "off" else parse_some_bytes(text)
+
+
+def parse_redis(text: str) -> str:
+    """A URL as the Redis client takes it, unchanged."""
+    expected = "a URL such as redis://10.0.0.5:6379/0, rediss://cache.example:6380 or unix:///run/redis.sock"
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise NotUnderstood(expected) from None
+    if parts.scheme not in ("redis", "rediss", "unix") or not text.isprintable() or " " in text:
+        raise NotUnderstood(expected, "" if "://" in text else "it begins with redis://")
+    if parts.scheme == "unix" and (not parts.path.strip("/") or host):
+        raise NotUnderstood(expected, "a socket's path begins with a slash, so that there are three of them")
+    if parts.scheme != "unix" and (not host or port == 0):
+        raise NotUnderstood(expected, "the host is missing" if not host else "a port is a number from 1 to 65535")
+    if parts.scheme != "unix" and not re.fullmatch(r"(/([0-9]{1,4})?)?", parts.path):
+        raise NotUnderstood(expected, "behind the host comes a slash and the number of the database")
+    return text
+
+
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown: without user, password and query."""
+    plain, question, _ = url.partition("?")
+    scheme, slashes, rest = plain.rpartition("://")
+    _, at, rest = rest.rpartition("@")
+    return f"{scheme}{slashes}{'…@' if at else ''}{rest}{'?…' if question else ''}"
+
+
 def parse_path(text: str) -> Path:
     if not text.strip() or "\0" in text:
         raise NotUnderstood("a path")
@@ -114,6 +149,12 @@ def parse_paths(text: str) -> tuple[Path, ...]:
 def parse_token(text: str) -> str:
     if len(text) < 8 or not text.isascii() or not text.isprintable() or " " in text:
         raise NotUnderstood("at least 8 ASCII characters without spaces")
+    return text
+
+
+def parse_cache_secret(text: str) -> str:
+    if len(text) < 16 or not text.isascii() or not text.isprintable():
+        raise NotUnderstood("at least 16 ASCII characters")
     return text
 
 
@@ -169,6 +210,39 @@ class Settings:
     pool_idle_s: Annotated[float, _some_time("30s", help="How long an unused connection to a provider is kept.")]
     dns_ttl_s: Annotated[float, _duration("30s", help="How long a provider's resolved address is kept.")]
 
+    cache_memory_bytes: Annotated[
+        int, _some_bytes("64MiB", help="How much of providers' replies may be kept in memory.")
+    ]
+    cache_disk_bytes: Annotated[
+        int | None,
+        Setting(
+            "256MiB",
+            parse_size_or_off,
+            "SIZE",
+            "How much of them may be kept in `--state` for a warm start; off: none.",
+        ),
+    ]
+    redis: Annotated[
+        str | None,
+        Setting(
+            "",
+            parse_redis,
+            "URL",
+            "A Redis that sidecars share: `redis://`, `rediss://` (TLS) or `unix://`.",
+            credentials=True,
+        ),
+    ] = field(repr=False)
+    cache_secret: Annotated[
+        str | None,
+        Setting(
+            "",
+            parse_cache_secret,
+            "SECRET",
+            "Signs what is kept in `--redis`: the same for every sidecar that shares it.",
+            secret=True,
+        ),
+    ] = field(repr=False)
+
     log_level: Annotated[
         str,
         Setting("info", parse_choice("debug", "info", "warning", "error"), "LEVEL", "The least to log, up from debug."),
@@ -222,7 +296,7 @@ def _read(setting: Setting, parse: Callable[[str], Any], text: str, source: str)
     try:
         return parse(text)
     except NotUnderstood as error:
-        got = "another text" if setting.secret else _shown(text)
+        got = "another text" if setting.secret else _shown(without_credentials(text) if setting.credentials else text)
         hint = f"; {error.hint}" if error.hint else ""
         raise SettingsError(f"{setting.title}: expected {error.expected}, got {got} (from {source}){hint}") from None
 

@@ -56,12 +56,11 @@ def until_close(body: bytes, *fields: bytes) -> Answer:
     return raw(head_of(200, *fields) + body, close=True)
 
 
-def drip(*pieces: bytes, gate: Gate) -> Answer:
+def drip(*pieces: bytes, gate: Gate, fields: Sequence[bytes] = (b"Content-Type: text/event-stream",)) -> Answer:
     """Chunks: the first at once, the others and the end when the gate opens."""
 
     async def answer(connection: Connection, _request: Request) -> None:
-        fields = (b"Content-Type: text/event-stream", b"Transfer-Encoding: chunked")
-        await connection.send(head_of(200, *fields) + chunk(pieces[0]))
+        await connection.send(head_of(200, *fields, b"Transfer-Encoding: chunked") + chunk(pieces[0]))
         await gate.passed()
         await connection.send(b"".join(map(chunk, pieces[1:])) + b"0\r\n\r\n")
 

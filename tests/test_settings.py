@@ -36,6 +36,10 @@ VALUES = {
     "pool_size": ("4", 4),
     "pool_idle_s": ("5s", 5.0),
     "dns_ttl_s": ("6s", 6.0),
+    "cache_memory_bytes": ("8MiB", 8388608),
+    "cache_disk_bytes": ("1GiB", 1073741824),
+    "redis": ("rediss://u:p@cache.test:6380/1?x=1", "rediss://u:p@cache.test:6380/1?x=1"),
+    "cache_secret": ("sixteen characters", "sixteen characters"),
     "log_level": ("DEBUG", "debug"),
     "log_format": ("json", "json"),
     "admin_token": ("a-long-token", "a-long-token"),
@@ -51,6 +55,8 @@ def test_the_defaults_are_those_of_the_product() -> None:
     assert settings.state == Path(".sidecar")
     assert (settings.drain_s, settings.replay_bytes, settings.max_body_bytes) == (25.0, 65536, None)
     assert settings.admin_token is None
+    assert (settings.cache_memory_bytes, settings.cache_disk_bytes) == (64 * 1024**2, 256 * 1024**2)
+    assert (settings.redis, settings.cache_secret) == (None, None)
 
 
 def test_every_setting_has_a_value_in_these_tests() -> None:
@@ -134,6 +140,49 @@ def test_a_token_is_in_no_error_and_no_repr() -> None:
 
     assert "with space" not in str(caught.value)
     assert "very-secret" not in repr(read_settings({}, {"SIDECAR_ADMIN_TOKEN": "very-secret"}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://10.0.0.5", "redis://[::1]:6379/0", "rediss://:secret@cache.test:6380/12", "unix:///run/redis.sock?db=1"],
+)
+def test_a_redis_is_named_by_its_url(url: str) -> None:
+    assert read_settings({"redis": url}, {}).redis == url
+
+
+@pytest.mark.parametrize(
+    ("url", "shown", "hint"),
+    [
+        ("10.0.0.5:6379", "10.0.0.5:6379", "it begins with redis://"),
+        ("user:hunter2@10.0.0.5", "…@10.0.0.5", "it begins with redis://"),
+        ("http://user:hunter2@cache.test", "http://…@cache.test", ""),
+        ("redis://:hunter2@/0", "redis://…@/0", "the host is missing"),
+        ("redis://u:hun@ter2@cache.test:70000", "redis://…@cache.test:70000", ""),
+        ("redis://cache.test:0", "redis://cache.test:0", "a port is a number"),
+        ("redis://cache.test/keys?password=hunter2", "redis://cache.test/keys?…", "the number of the database"),
+        ("unix://run/redis.sock", "unix://run/redis.sock", "there are three of them"),
+        ("redis://a b", "redis://a b", ""),
+    ],
+)
+def test_a_wrong_redis_is_shown_without_its_password(url: str, shown: str, hint: str) -> None:
+    message = refusal({"redis": url})
+
+    assert f"got {shown!r} (from --redis)" in message
+    assert hint in message
+    assert "hunter2" not in message
+    assert "ter2" not in message
+
+
+def test_a_redis_and_the_secret_are_in_no_repr() -> None:
+    settings = read_settings({"redis": "redis://:hunter2@cache.test"}, {"SIDECAR_CACHE_SECRET": "0123456789abcdef"})
+
+    assert "hunter2" not in repr(settings)
+    assert "0123456789abcdef" not in repr(settings)
+
+
+def test_the_disk_may_be_left_out_of_it() -> None:
+    assert read_settings({"cache_disk_bytes": "off"}, {}).cache_disk_bytes is None
+    assert "a size larger than zero" in refusal({"cache_disk_bytes": "0B"})
 
 
 def test_both_listeners_on_one_address_are_refused_unless_the_port_is_any() -> None:

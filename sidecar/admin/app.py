@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from sidecar.admin.answers import problem_answer
+from sidecar.admin.answers import RequestError, problem_answer
 from sidecar.admin.guard import Guard
 from sidecar.admin.port import State
 from sidecar.admin.routes import ROUTES, Answer
@@ -24,11 +24,12 @@ def make_app(state: State, guard: Guard) -> web.Application:
     app = web.Application(middlewares=[_answering(guard)], client_max_size=LARGEST_BODY_BYTES)
     for route in ROUTES:
         handle = _with_state(route.answer, state)
+        # Before the path itself, whose last segment may be a variable that would take `.json` for its own.
+        if route.twin:
+            app.router.add_get(route.twin, handle)
         app.router.add_route(route.method, route.path, handle)
         if route.method == "GET":
             app.router.add_route("HEAD", route.path, handle)
-        if route.twin:
-            app.router.add_get(route.twin, handle)
     return app
 
 
@@ -62,6 +63,8 @@ def _denied(guard: Guard, request: web.Request) -> web.Response | None:
 async def _answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
+    except RequestError as error:
+        return problem_answer(400, str(error))
     except web.HTTPNotFound:
         return problem_answer(404, "There is no such path: / lists those that there are.")
     except web.HTTPMethodNotAllowed as error:

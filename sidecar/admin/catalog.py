@@ -17,21 +17,28 @@ BLAMED: Final = frozenset({Verdict.TRANSIENT, Verdict.UNREACHABLE, Verdict.THROT
 """Verdicts that are the provider's failures; a request that it rejects is none of them."""
 QUANTILES: Final = {"p50_s": 0.5, "p95_s": 0.95, "p99_s": 0.99}
 SOUND: Final = frozenset({"closed", "forced-closed"})
+SOURCES: Final = ("cache", "stale", "fallback")
 OPEN: Final = frozenset({"open", "forced-open"})
 
 
 def catalog(
-    policies: Iterable[ProviderPolicy], breakers: Sequence[Row], attempts: Snapshot, durations: Snapshot
+    policies: Iterable[ProviderPolicy],
+    breakers: Sequence[Row],
+    attempts: Snapshot,
+    durations: Snapshot,
+    served: Snapshot,
 ) -> list[Row]:
     """One row a provider, in the policies' order."""
-    counts = _attempts(attempts)
+    counts = _counts(attempts)
     times = _times(durations)
+    stood_in = _counts(served)
     return [
         {
             **_about(policy),
             **_health([row for row in breakers if row["provider"] == policy.provider]),
             **_successes(counts.get(policy.provider, {})),
             **_quantiles(times.get(policy.provider)),
+            "served": _served(stood_in.get(policy.provider, {})),
         }
         for policy in policies
     ]
@@ -59,13 +66,17 @@ def _health(breakers: Sequence[Row]) -> Row:
     return {"status": "down" if down else "degraded", "breakers_open": broken}
 
 
-def _attempts(snapshot: Snapshot) -> Mapping[str, dict[str, int]]:
-    """Attempts by provider and verdict, all routes together."""
+def _counts(snapshot: Snapshot) -> Mapping[str, dict[str, int]]:
+    """By provider and the attribute behind the route (a verdict, a source), everything else together."""
     counts: dict[str, dict[str, int]] = {}
-    for (provider, _, verdict), count in snapshot.points:
-        by_verdict = counts.setdefault(str(provider), {})
-        by_verdict[str(verdict)] = by_verdict.get(str(verdict), 0) + int(count)  # type: ignore[arg-type]
+    for (provider, _, kind, *_), count in snapshot.points:
+        by_kind = counts.setdefault(str(provider), {})
+        by_kind[str(kind)] = by_kind.get(str(kind), 0) + int(count)  # type: ignore[arg-type]
     return counts
+
+
+def _served(by_source: Mapping[str, int]) -> Row:
+    return {source: by_source.get(source, 0) for source in SOURCES}
 
 
 def _successes(by_verdict: Mapping[str, int]) -> Row:

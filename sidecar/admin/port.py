@@ -7,7 +7,7 @@ ask of it, and the listener only passes it on. The keys are documented in `docs/
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
@@ -21,6 +21,18 @@ class Check:
     name: str
     ok: bool
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which kept replies: those for which all that is given holds, and so all of them if nothing is."""
+
+    provider: str | None = None
+    route: str | None = None
+    tag: str | None = None
+    key: str | None = None
+    """In hex; at least eight digits of its beginning."""
+    url: str | None = field(default=None, repr=False)
 
 
 class State(Protocol):
@@ -62,6 +74,19 @@ class State(Protocol):
 
     def calls(self) -> Sequence[Row]:
         """The last calls, newest first, each with every step's decision."""
+        ...
+
+    async def cache(self, which: Selection, limit: int) -> Row:
+        """What is kept and how full it is, and the most recent of the replies that are meant, at most `limit`."""
+        ...
+
+    async def cached(self, key: str) -> Sequence[Row]:
+        """The replies under a key, or under all that begin so, each with what can be shown of it."""
+        ...
+
+    async def purge(self, which: Selection, soft: bool) -> int | None:
+        """Forget replies, or with `soft` only take them for stale; how many. None when no policy has such a provider,
+        route or host. Raises `ClientError` for a URL that cannot be read."""
         ...
 
     def catalog(self) -> Sequence[Row]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal, TypeAlias
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from sidecar.admin.answers import json_answer, problem_answer
+from sidecar.admin import cache
+from sidecar.admin.answers import body_of, json_answer, limit_of, problem_answer
 from sidecar.admin.port import Row, State
 from sidecar.policy.units import Duration
 
@@ -96,10 +97,7 @@ async def breakers(state: State, request: web.Request) -> web.Response:
 
 
 async def change_breaker(state: State, request: web.Request) -> web.Response:
-    try:
-        change = BreakerChange.model_validate_json(await request.read())
-    except ValidationError as error:
-        return problem_answer(400, f"The body is not understood: {_first_fault(error)}.")
+    change = await body_of(request, BreakerChange)
     provider, scope = request.match_info["provider"], request.match_info["scope"]
     breaker = state.force_breaker(provider, scope, change.state, change.for_s)
     if breaker is None:
@@ -117,10 +115,7 @@ async def unknown(state: State, request: web.Request) -> web.Response:
 
 async def calls(state: State, request: web.Request) -> web.Response:
     rows = _of_provider(state.calls(), request)
-    count = request.query.get("limit", "")
-    if count and not (count.isascii() and count.isdigit()):
-        return problem_answer(400, "`limit` is a whole number.")
-    return json_answer({"calls": rows[: int(count[:9])] if count else rows})
+    return json_answer({"calls": rows[: limit_of(request, len(rows))]})
 
 
 async def catalog(state: State, request: web.Request) -> web.Response:
@@ -136,12 +131,6 @@ async def openapi(state: State, request: web.Request) -> web.Response:
 def _of_provider(rows: Sequence[Row], request: web.Request) -> Sequence[Row]:
     provider = request.query.get("provider")
     return rows if provider is None else [row for row in rows if row.get("provider") == provider]
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in fault["loc"])
-    return f"{where}: {fault['msg']}" if where else fault["msg"]
 
 
 _PROVIDER: Final = {"provider": "Only this provider's."}
@@ -216,6 +205,32 @@ ROUTES: Final = (
         {"calls": "One each."},
         query={**_PROVIDER, "limit": "At most so many."},
         refusals={400: "`limit` is no number."},
+    ),
+    Route(
+        "GET",
+        "/cache",
+        "What is kept: how much, of whom, for how long.",
+        cache.cache,
+        {"stores": "Each store's size, bound and counts.", "providers": "Each one's share.", "entries": "One a reply."},
+        query={**_PROVIDER, "route": "Only this route's.", "tag": "Only with this tag.", "limit": "At most so many."},
+        refusals={400: "`limit` is no number."},
+    ),
+    Route(
+        "GET",
+        "/cache/{key}",
+        "One kept reply, without its body and what could be secret; or each of several under one key.",
+        cache.cached,
+        {"entries": "One a reply."},
+        refusals={404: "Nothing is kept under it."},
+    ),
+    Route(
+        "POST",
+        "/cache/purge",
+        "Forget kept replies, or take them for stale.",
+        cache.purge,
+        {"purged": "How many."},
+        refusals={400: "The body is not understood.", 404: "No policy has such a provider, route or host."},
+        body=cache.Purge,
     ),
     Route(
         "GET",

@@ -92,7 +92,7 @@ def _steps(found: Found) -> list[tuple[int, str, str]]:
     from sidecar.policy.order import ORDER
 
     reasons = {row.step: row.reason for row in ORDER}
-    return [(place, name, reasons[name]) for place, name in enumerate(step_names(found.settings), 1)]
+    return [(place, name, reasons[name]) for place, name in enumerate(step_names(found.policy, found.route), 1)]
 
 
 def _mark(found: Found, step: str) -> str:

@@ -20,6 +20,9 @@ COMMANDS = {
     "run": ("sidecar.cli.run:run", "Run the daemon."),
     "check": ("sidecar.cli.check:check", "Validate policies: every error at once, with its line."),
     "explain": ("sidecar.cli.explain:explain", "Show which policy a call meets, and what it amounts to."),
+    "call": ("sidecar.cli.call:call", "Make one call without a daemon, and show what each step decided."),
+    "cache": ("sidecar.cli.cache:cache", "List, show and purge what a running daemon keeps."),
+    "demo": ("sidecar.cli.demo:demo", "Watch what the sidecar does on a provider's bad day."),
     "schema": ("sidecar.cli.schema:schema", "Print the JSON Schema of the policy format."),
 }
 """Where each command lives, and its line in `sidecar --help`, which imports none of them."""

@@ -95,6 +95,7 @@ class Body:
         "_flow",
         "_paused",
         "_pieces",
+        "_sink",
         "_waiter",
         "_waiting_bytes",
         "done",
@@ -109,6 +110,7 @@ class Body:
         self._paused = False
         self._waiter: asyncio.Future[None] | None = None
         self._done_callbacks: list[Callable[[bool], None]] | None = None
+        self._sink: Callable[[bytes], None] | None = None
         self.done = False
         """True when no more bytes will be fed: the message is complete, has failed, or was discarded."""
         self.error: Exception | None = None
@@ -128,6 +130,9 @@ class Body:
 
     def feed(self, data: bytes) -> None:
         if self.done:
+            return
+        if self._sink is not None:
+            self._sink(data)
             return
         self._pieces.append(data)
         self._waiting_bytes += len(data)
@@ -175,6 +180,23 @@ class Body:
         if data:
             self._pieces.insert(0, data)
             self._waiting_bytes += len(data)
+
+    def divert(self, sink: Callable[[bytes], None]) -> None:
+        """Give every piece to `sink` as it comes, those that wait at once, instead of keeping it for a reader."""
+        self._sink = sink
+        if self._pieces:
+            sink(self._take())
+
+    def hold(self) -> None:
+        """Ask a diverted body's feeder to stop for now."""
+        if not self._paused and not self.done and self._flow is not None:
+            self._paused = True
+            self._flow.pause_reading()
+
+    def let_go_on(self) -> None:
+        """End a `hold`."""
+        if self._paused:
+            self._let_go_on()
 
     def discard(self) -> None:
         """Nobody will read the rest: frees what waits, and tells the feeder if more would come."""

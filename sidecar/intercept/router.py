@@ -6,7 +6,7 @@ import logging
 from random import getrandbits
 from typing import Protocol
 
-from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply
+from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply, Served
 from sidecar.clock import Clock
 from sidecar.errors import ClientError, Reason, Verdict
 from sidecar.http1.message import NO_BODY, Headers, ReplayBody
@@ -176,21 +176,33 @@ def _passed_on(call: Call, reply: Reply) -> Answer:
     headers = reply.headers
     if b"sidecar" in headers:
         headers.remove(b"sidecar")
-    extra = [(b"Sidecar", sidecar_field(call, reply.verdict, call.final))]
+    extra = [(b"Sidecar", sidecar_field(call, reply.verdict, call.final, reply.served))]
+    if reply.extra is not None:
+        extra += reply.extra
     return Answer(reply.status, reply.phrase, headers, extra, reply.body, reply.tunnel, reply.upgrade)
 
 
-def sidecar_field(call: Call, verdict: Verdict, final: bool) -> bytes:
+def sidecar_field(call: Call, verdict: Verdict, final: bool, served: Served | None = None) -> bytes:
     """The `Sidecar` field: a dictionary (RFC 9651 3.2)."""
     text = (
         f'provider={_item(call.provider)}, route="{call.route}", attempts={call.attempt},'
         f' outcome={verdict.value}, id="{call.id}"'
     )
+    if served is not None:
+        text += _served(served)
     if call.waited_s:
         text += f", waited={call.waited_s:.3f}"
     if final:
         text += ", retry=no"
     return text.encode("ascii")
+
+
+def _served(served: Served) -> str:
+    """What was served in place of the provider's fresh word, how old it is, in whole seconds, and why."""
+    text = f", served={served.source}"
+    if served.age_s is not None:
+        text += f";age={int(served.age_s)}"
+    return f"{text};reason={served.reason}" if served.reason else text
 
 
 def _item(name: str) -> str:

@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from sidecar.policy.attached import resolve_attached
+from sidecar.policy.check_degrade import degrade_problems
 from sidecar.policy.match import unreachable
 from sidecar.policy.merge import merge, merge_all, without
-from sidecar.policy.model import Model, ProviderPolicy, Route, Settings
+from sidecar.policy.model import ProviderPolicy, Route, Settings
 from sidecar.policy.pem import resolve_files, tls_problems
 from sidecar.policy.problem import PolicyProblem, show
+from sidecar.policy.shape import Model
 from sidecar.policy.tree import Node, Path, Place, plain, show_path
 from sidecar.policy.units import NotUnderstood, parse_duration, show_duration
 from sidecar.policy.wording import describe
@@ -48,7 +51,7 @@ class Checked:
 
 def check_provider(layers: Sequence[Node]) -> Checked:
     """Validate what the layers say together; the last is the provider's own file."""
-    tree = resolve_files(merge_all(layers))
+    tree = resolve_attached(resolve_files(merge_all(layers)))
     provider, problems = validate(without(tree, ("routes",)), ProviderPolicy)
     routes_node = tree.get("routes")
     routes: list[Route | None] = []
@@ -125,6 +128,7 @@ def _between_keys(layers: Sequence[Node], tree: Node, routes: Sequence[Route | N
     yield from _reachable(tree)
     yield from tls_problems(tree)
     yield from _empty_conditions(tree, ())
+    yield from degrade_problems(tree, ())
     yield from _route_names(tree)
     routes_node = tree.get("routes")
     for index, node in enumerate(routes_node.items() if routes_node is not None else ()):
@@ -132,6 +136,7 @@ def _between_keys(layers: Sequence[Node], tree: Node, routes: Sequence[Route | N
         if isinstance(node.value, dict) and not SETTINGS.isdisjoint(node.value):
             yield from _out_of_order((*layers, node), route_tree(tree, node), prefix)
             yield from _empty_conditions(node, prefix)
+            yield from degrade_problems(node, prefix)
     known = [(index, route) for index, route in enumerate(routes) if route is not None]
     for later, earlier in unreachable((route.match.method, route.match.path) for _, route in known).items():
         place = _at(tree, "routes", known[later][0], "match").place

@@ -18,12 +18,21 @@ from sidecar.policy.model import ProviderPolicy, Route, Settings
 from sidecar.policy.model import Retry as RetryWords
 from sidecar.policy.order import ORDER
 from sidecar.rules.breaker import Circuit
-from sidecar.steps.base import Step
+from sidecar.rules.cache.key import Keys
+from sidecar.rules.placeholder import PathValues, Template, for_text
+from sidecar.steps.base import CacheStore, Step
 from sidecar.steps.breaker import Breaker
+from sidecar.steps.cache import CacheStep
+from sidecar.steps.cache_ports import CacheBook, CachePorts
 from sidecar.steps.classify import Classify
 from sidecar.steps.deadline import Deadline
+from sidecar.steps.fallback import Fallback
+from sidecar.steps.flight import Flights
 from sidecar.steps.limit import Limit
 from sidecar.steps.retry import Retry
+
+REFRESH_S: Final = 60.0
+"""How long a refresh may take where the policy sets no timeouts."""
 
 TransportFactory: TypeAlias = Callable[[ProviderPolicy, Settings], Handler]
 """The innermost handler, for a provider and the settings of one of its routes."""
@@ -36,6 +45,17 @@ class TelemetrySteps(Protocol):
     def measure_step(
         self, provider: str, route: str, host: str, port: int, *, scheme: str = ..., template: str | None = ...
     ) -> Step: ...
+    def cache_book(self, provider: str, route: str) -> CacheBook: ...
+
+
+@dataclass(frozen=True, slots=True)
+class CacheGround:
+    """What the caches of all routes share."""
+
+    store: CacheStore
+    flights: Flights
+    secret: bytes
+    """Keys are made with it; at most 64 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +68,8 @@ class Ports:
     keep: Keep
     transport: TransportFactory
     telemetry: TelemetrySteps
+    cache: Callable[[], CacheGround]
+    """Asked only where a policy caches, so that nobody else pays for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +115,16 @@ def compile_pipeline(policy: ProviderPolicy, route: Route | None, digest: str, p
         step = None if build is None else build(place)
         if step is not None:
             handle = step.bind(handle)
-    return Pipeline(policy.provider, place.name, digest, step_names(place.settings), handle)
+    return Pipeline(policy.provider, place.name, digest, step_names(policy, route), handle)
 
 
-def step_names(settings: Settings) -> tuple[str, ...]:
-    """The steps that these settings switch on, outer to inner."""
+def step_names(policy: ProviderPolicy, route: Route | None) -> tuple[str, ...]:
+    """The steps that are on for a route, or for calls that match none, outer to inner."""
+    settings: Settings = policy if route is None else route
     off = {
+        "fallback": not translate.fallback(policy, route),
         "deadline": settings.timeouts is None,
+        "cache": not policy.caches,
         "retry": translate.retry(settings).attempts == 1,
         "breaker": settings.breaker is None,
         "limit": translate.limit(settings) is None,
@@ -136,11 +161,60 @@ def _trace(place: _Place) -> Step:
     return place.ports.telemetry.trace_step(place.policy.provider, place.name)
 
 
+def _fallback(place: _Place) -> Step | None:
+    ladder = translate.fallback(place.policy, place.route)
+    if not ladder:
+        return None
+    origin = place.policy.origin
+    upstream = None if origin is None else str(origin).partition("://")[2]
+    values = PathValues("" if place.route is None else place.route.match.path)
+    return Fallback(ladder, values, place.ports.clock, upstream, dry_run=place.is_dry("fallback"))
+
+
 def _deadline(place: _Place) -> Step | None:
     settings = translate.deadline(place.settings)
     if settings is None:
         return None
     return Deadline(settings, place.ports.clock, dry_run=place.is_dry("deadline"))
+
+
+def _cache(place: _Place) -> Step | None:
+    """On every route of a provider of which anything is cached, since any may change what is kept."""
+    policy, ports = place.policy, place.ports
+    if not policy.caches:
+        return None
+    settings, ground, origin = translate.cache(place.settings), ports.cache(), str(policy.origin)
+    timeouts = place.settings.timeouts
+    cache_ports = CachePorts(
+        ground.store,
+        ground.flights,
+        ports.keep.health(policy.provider, place.name),
+        Keys(ground.secret, policy.provider, origin, () if settings is None else settings.vary_on),
+        ports.clock,
+        ports.telemetry.cache_book(policy.provider, place.name),
+        origin,
+        _tags(place, () if settings is None else settings.tags),
+        REFRESH_S if timeouts is None else timeouts.total,
+    )
+    return CacheStep(settings, cache_ports, dry_run=place.is_dry("cache"))
+
+
+def _tags(place: _Place, tags: tuple[str, ...]) -> Callable[[Call], tuple[str, ...]]:
+    """What the policy lets a call's entry be purged by."""
+    if not tags:
+        return _no_tags
+    templates = [Template.of_text(tag, for_text) for tag in tags]
+    values = PathValues("" if place.route is None else place.route.match.path)
+
+    def of(call: Call) -> tuple[str, ...]:
+        known = values.of(call.target)
+        return tuple(template.fill(known).decode() for template in templates)
+
+    return of
+
+
+def _no_tags(_call: Call) -> tuple[str, ...]:
+    return ()
 
 
 def _retry(place: _Place) -> Step:
@@ -203,7 +277,9 @@ def _classify(place: _Place) -> Step:
 
 _BUILD: Final[dict[str, Callable[[_Place], Step | None]]] = {
     "trace": _trace,
+    "fallback": _fallback,
     "deadline": _deadline,
+    "cache": _cache,
     "retry": _retry,
     "breaker": _breaker,
     "limit": _limit,

@@ -31,23 +31,31 @@ def switched_off(value: object) -> object:
     return None if value is False or value == "off" else value
 
 
-def _text(pattern: str, *examples: str) -> WithJsonSchema:
+def several(value: object) -> object:
+    """A lone text is a list of one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def text_schema(pattern: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": pattern, "examples": list(examples)})
 
 
 OrOff: TypeAlias = Annotated[T | None, BeforeValidator(switched_off)]
 Several: TypeAlias = Annotated[tuple[T, ...], Field(strict=False)]
+OneOrSeveral: TypeAlias = Annotated[Several[T], BeforeValidator(several, json_schema_input_type=str | tuple[str, ...])]
 
-Name: TypeAlias = Annotated[str, PlainValidator(parse_name), _text("^[a-z0-9][a-z0-9_-]{0,62}$", "stripe")]
-Host: TypeAlias = Annotated[str, PlainValidator(parse_host), _text("^[^/]+$", "api.stripe.com", "*.my.salesforce.com")]
-Upstream: TypeAlias = Annotated[
-    Origin, PlainValidator(parse_origin), _text("^https?://[^/]+/?$", "https://api.stripe.com")
+Name: TypeAlias = Annotated[str, PlainValidator(parse_name), text_schema("^[a-z0-9][a-z0-9_-]{0,62}$", "stripe")]
+Host: TypeAlias = Annotated[
+    str, PlainValidator(parse_host), text_schema("^[^/]+$", "api.stripe.com", "*.my.salesforce.com")
 ]
-HeaderName: TypeAlias = Annotated[str, PlainValidator(parse_header_name), _text("^[!-9;-~]+$", "Retry-After")]
-Method: TypeAlias = Annotated[str, PlainValidator(parse_method), _text("^[!-`{-~]+$", "GET", "POST")]
-Pointer: TypeAlias = Annotated[str, PlainValidator(parse_pointer), _text("^(/.*)?$", "/error/code")]
+Upstream: TypeAlias = Annotated[
+    Origin, PlainValidator(parse_origin), text_schema("^https?://[^/]+/?$", "https://api.stripe.com")
+]
+HeaderName: TypeAlias = Annotated[str, PlainValidator(parse_header_name), text_schema("^[!-9;-~]+$", "Retry-After")]
+Method: TypeAlias = Annotated[str, PlainValidator(parse_method), text_schema("^[!-`{-~]+$", "GET", "POST")]
+Pointer: TypeAlias = Annotated[str, PlainValidator(parse_pointer), text_schema("^(/.*)?$", "/error/code")]
 PathTemplate: TypeAlias = Annotated[
-    str, PlainValidator(parse_template), _text("^/", "/v1/customers/{id}", "/v1/{rest...}")
+    str, PlainValidator(parse_template), text_schema("^/", "/v1/customers/{id}", "/v1/{rest...}")
 ]
 
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from secrets import token_bytes
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from pybreaker import CircuitBreakerListener
-
 from sidecar.call import Call
 from sidecar.clock import Clock
-from sidecar.rules.breaker import BreakerSettings, Circuit
+from sidecar.rules.breaker import BreakerSettings, Circuit, CircuitBreakerListener
 from sidecar.rules.budget import Budget, BudgetSettings
+from sidecar.rules.cache.health import ROUTE_SICK_AFTER, Health
 from sidecar.rules.credential import credential_id
 from sidecar.rules.limiter import Limiter, LimitSettings
 
@@ -84,6 +83,7 @@ class Keep:
         self._by_credential: dict[Key, CredentialCircuits] = {}
         self._budgets: dict[Key, Budget] = {}
         self._limiters: dict[Key, Limiter] = {}
+        self._healths: dict[Key, Health] = {}
         self._gone_since_s: dict[Key, float] = {}
 
     def circuit(self, provider: str, scope: str, settings: BreakerSettings) -> Circuit:
@@ -105,6 +105,17 @@ class Keep:
 
     def limiter(self, provider: str, scope: str, settings: LimitSettings) -> Limiter:
         return _keep(self._limiters, (provider, scope), settings, lambda: Limiter(settings))
+
+    def health(self, provider: str, route: str) -> Health:
+        """How a route's provider looks to its cache."""
+        health = self._healths.get((provider, route))
+        if health is None:
+            health = self._healths[provider, route] = Health(ROUTE_SICK_AFTER)
+        return health
+
+    def is_sick(self, provider: str) -> bool:
+        """Whether any of a provider's cached routes is."""
+        return any(health.sick for (owner, _), health in self._healths.items() if owner == provider)
 
     def circuits(self) -> Iterator[tuple[str, str, Circuit]]:
         """Every circuit with its provider and scope; one of a credential has the scope `scope:digest`."""
@@ -148,7 +159,7 @@ class Keep:
                     kind.pop(key, None)
 
     def _kinds(self) -> tuple[dict[Key, Any], ...]:
-        return self._circuits, self._by_credential, self._budgets, self._limiters
+        return self._circuits, self._by_credential, self._budgets, self._limiters, self._healths
 
     def _make(self, provider: str, scope: str, settings: BreakerSettings) -> Circuit:
         return Circuit(

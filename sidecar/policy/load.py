@@ -185,7 +185,8 @@ class _Reader:
         if not event.implicit[0]:
             return str(event.value)
         value = scalar(event.value)
-        if value is None:
+        # In a JSON document, null is a value like any other.
+        if value is None and not (event.value and "json" in path):
             self._add(place, path, "a value", "nothing", "leave the key out, or write off to switch a step off")
         return value
 

@@ -10,12 +10,16 @@ from functools import reduce
 
 from sidecar.policy.tree import Node
 
+ONE_STATEMENT = frozenset({"store", "ttl"})
+"""Keys of a cache that say one thing together: a layer that has either forgets both from below."""
+
 
 def merge(base: Node, over: Node) -> Node:
     """`over` laid over `base`. A step that is off below comes back as a mapping above, and the other way round."""
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
-    merged = dict(base.value)
+    unsaid = () if ONE_STATEMENT.isdisjoint(over.value) else ONE_STATEMENT
+    merged = {key: node for key, node in base.value.items() if key not in unsaid}
     for key, node in over.value.items():
         below = merged.get(key)
         merged[key] = node if below is None else merge(below, node)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sidecar.errors import Verdict
+from sidecar.policy.degrade import Cache, Fallback
 from sidecar.policy.fields import (
     BodyTest,
     HeaderName,
@@ -21,6 +23,7 @@ from sidecar.policy.fields import (
     Method,
     Methods,
     Name,
+    OneOrSeveral,
     OrOff,
     PathTemplate,
     Pointer,
@@ -29,13 +32,8 @@ from sidecar.policy.fields import (
     Upstream,
 )
 from sidecar.policy.names import Origin, parse_origin
+from sidecar.policy.shape import Model
 from sidecar.policy.units import Duration, Rate, Ratio
-
-
-class Model(BaseModel):
-    """Unknown keys are refused, nothing is coerced, nothing changes afterwards."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True)
 
 
 class About(Model):
@@ -202,9 +200,9 @@ class Limit(Model):
 
 
 DryRunStep: TypeAlias = Annotated[
-    Literal["deadline", "classify", "retry", "breaker", "limit"],
+    Literal["fallback", "deadline", "cache", "classify", "retry", "breaker", "limit"],
     BeforeValidator(lambda step: "deadline" if step == "timeouts" else step),
-    WithJsonSchema({"enum": ["deadline", "timeouts", "classify", "retry", "breaker", "limit"]}),
+    WithJsonSchema({"enum": ["fallback", "deadline", "timeouts", "cache", "classify", "retry", "breaker", "limit"]}),
 ]
 """A step's name; the deadline step also goes by its key, `timeouts`."""
 
@@ -220,16 +218,17 @@ class Settings(Model):
     retry: OrOff[Retry] = Field(Retry(), description="When to try again, or off.")
     breaker: OrOff[Breaker] = Field(Breaker(), description="When to stop trying, or off.")
     limit: OrOff[Limit] = Field(None, description="How fast to call, or off.")
+    cache: OrOff[Cache] = Field(None, description="What to keep and serve again, or off.")
+    fallback: OrOff[Several[Fallback]] = Field(
+        (), description="What to answer when nothing better is left, the first that holds, or off."
+    )
     dry_run: Several[DryRunStep] = Field((), description="Steps that decide and report, but do not act.")
 
 
 class RouteMatch(Model):
     """Which calls a route is for."""
 
-    method: Annotated[
-        Several[Method],
-        BeforeValidator(lambda v: (v,) if isinstance(v, str) else v, json_schema_input_type=str | tuple[str, ...]),
-    ] = Field((), description="A method or a list; any when left out.")
+    method: OneOrSeveral[Method] = Field((), description="A method or a list; any when left out.")
     path: PathTemplate = Field(
         "/{rest...}", description="A template: {id} stands for one segment, a last {rest...} for any number of them."
     )
@@ -261,6 +260,11 @@ class ProviderPolicy(Settings):
     def origin(self) -> Origin | None:
         """Where a call goes that names no host: `upstream`, or https to the first host; None if that is a wildcard."""
         return self.origin_for(None)
+
+    @cached_property
+    def caches(self) -> bool:
+        """Whether replies to any of its calls are kept, so that all others may have to invalidate them."""
+        return any(one.cache is not None and one.cache.store is not None for one in (self, *self.routes))
 
     def origin_for(self, host: str | None) -> Origin | None:
         """Where a call goes that asked for one of `hosts`: `upstream` if it is written, else https to that host."""

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from sidecar.policy.model import Defaults, Egress, ProviderPolicy
 from sidecar.policy.wording import field_models
@@ -53,10 +54,16 @@ def defaults_as_written(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _off_or(value: Any, model: type[BaseModel], key: str) -> Any:
-    return "off" if value is None and _may_be_off(model.model_fields[key]) else value
+    field = _field(model, key)
+    return "off" if value is None and field is not None and _may_be_off(field) else value
 
 
-def _may_be_off(field: Any) -> bool:
+def _field(model: type[BaseModel], key: str) -> FieldInfo | None:
+    """The field that a key of the YAML means."""
+    return next((field for name, field in model.model_fields.items() if key in (name, field.alias)), None)
+
+
+def _may_be_off(field: FieldInfo) -> bool:
     return any(getattr(getattr(one, "func", None), "__name__", "") == "switched_off" for one in field.metadata)
 
 
@@ -66,7 +73,7 @@ def _tidy(schema: Schema, model: type[BaseModel]) -> None:
     for key, entry in schema["properties"].items():
         entry.pop("title", None)
         entry.pop("default", None)
-        field = model.model_fields.get(key)
+        field = _field(model, key)
         if field is None:
             continue
         options = entry.get("anyOf", [])

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+from sidecar.policy.attached import attached_state, resolve_attached
 from sidecar.policy.check import Checked, check_provider, distinct, duplicates, validate
 from sidecar.policy.files import DEFAULTS, find_files, read_file, shipped_policies
 from sidecar.policy.load import Document, load_document, parse_document
@@ -40,6 +41,10 @@ class Provider:
     checked: Checked
     made_of: tuple[str, ...]
     """The paths and digests of its layers."""
+    attached: tuple[str, ...] = ()
+    """The state of the files that its fallbacks take their bodies from."""
+    complaints: tuple[PolicyProblem, ...] = ()
+    """Why those files are as they last were: what is there now cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +80,8 @@ def load_policies(paths: Sequence[Path], previous: LoadedPolicies | None = None)
         lost = {Path(problem.file) for problem in found.problems}
         documents |= {path: one for path, one in previous.documents.items() if lost & {path, path.parent}}
     fresh = _assemble(documents, previous)
-    problems = (*found.problems, *fresh.problems)
+    complaints = (problem for one in fresh.made.values() for problem in one.complaints)
+    problems = (*found.problems, *fresh.problems, *distinct(complaints))
     if not problems:
         return fresh
     if previous is None:
@@ -147,12 +153,18 @@ def _assemble(documents: Documents, previous: LoadedPolicies | None) -> LoadedPo
 
 def _make(path: Path, layers: Sequence[Document], previous: LoadedPolicies | None) -> Provider:
     made_of = tuple(f"{layer.path}:{layer.digest}" for layer in layers)
+    attached = tuple(state for layer in layers for state in attached_state(_root(layer)))
     known = previous.made.get(path) if previous is not None else None
-    if known is not None and known.made_of == made_of and not known.checked.problems:
-        return known
+    if known is None or known.made_of != made_of or known.checked.problems:
+        known = None
+    elif known.attached == attached:
+        return replace(known, complaints=())
     *below, own = layers
     trees = [_inheritable(layer) for layer in below]
-    return Provider(check_provider([*trees, _root(own)]), made_of)
+    checked = check_provider([*trees, _root(own)])
+    if known is not None and checked.problems:
+        return replace(known, complaints=checked.problems)
+    return Provider(checked, made_of, attached)
 
 
 def _inheritable(layer: Document) -> Node:
@@ -170,10 +182,13 @@ def _egress(documents: Documents) -> tuple[Egress, list[PolicyProblem]]:
     """The one `egress` of all the defaults.yaml, and what is wrong with those files."""
     problems: list[PolicyProblem] = []
     egress, first = Egress(), None
+    alone = all(path.name in DEFAULTS for path in documents)
     for path, document in documents.items():
         if path.name not in DEFAULTS or document.root is None:
             continue
-        defaults, found = validate(document.root, Defaults)
+        # Who inherits a fallback complains of its files, and may go on with what was in them.
+        root = resolve_attached(document.root) if alone else without(document.root, ("fallback",))
+        defaults, found = validate(root, Defaults)
         problems += found
         node = document.root.get("egress")
         if node is not None and first is not None:

@@ -5,18 +5,25 @@ What may live here: one function a step, model in, settings out. No state and no
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from math import ceil
+from pathlib import PurePath
 from typing import Final
 
-from sidecar.policy import model
+from sidecar.errors import Reason, Verdict
+from sidecar.policy import degrade, model
+from sidecar.policy.bodies import Lifetime
 from sidecar.policy.fields import Present
-from sidecar.policy.model import Settings
+from sidecar.policy.model import ProviderPolicy, Route, Settings
 from sidecar.rules.backoff import BackoffSettings, Jitter
 from sidecar.rules.breaker import BreakerSettings
 from sidecar.rules.budget import BudgetSettings
+from sidecar.rules.cache.settings import CacheSettings, Rules
 from sidecar.rules.classify import BodyTest, HeaderTest, Rule, glob, pointer_tokens
+from sidecar.rules.fallback import READS, Condition, Rung
 from sidecar.rules.hint import HintField, HintSettings, HintUnit
 from sidecar.rules.limiter import LimitSettings
+from sidecar.rules.placeholder import Template, for_field, for_text, json_template
 from sidecar.rules.safe import Repeat
 from sidecar.steps.deadline import DeadlineSettings
 from sidecar.steps.retry import RetrySettings
@@ -25,6 +32,19 @@ LEASE_MARGIN_S: Final = 1.0
 """A trial's lease outlasts what its attempt may take, so that only lost trials run into its end."""
 LEASE_WITHOUT_TIMEOUT_S: Final = 60.0
 _ONCE: Final = RetrySettings(attempts=1)
+MEDIA_TYPES: Final = {
+    ".json": b"application/json",
+    ".txt": b"text/plain; charset=utf-8",
+    ".html": b"text/html; charset=utf-8",
+    ".xml": b"application/xml",
+    ".csv": b"text/csv; charset=utf-8",
+    ".svg": b"image/svg+xml",
+    ".png": b"image/png",
+    ".jpg": b"image/jpeg",
+    ".pdf": b"application/pdf",
+}
+"""What a fallback's file is by its ending; `application/octet-stream` otherwise."""
+PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
 def deadline(settings: Settings) -> DeadlineSettings | None:
@@ -74,6 +94,37 @@ def limit(settings: Settings) -> LimitSettings | None:
     return LimitSettings(said.rate, burst, said.concurrency, said.max_wait, said.learn)
 
 
+def cache(settings: Settings) -> CacheSettings | None:
+    said = settings.cache
+    if said is None or said.store is None:
+        return None
+    rules = Rules.PRIVATE if isinstance(said.store, Lifetime) else Rules(said.store)
+    ttl_s = said.store.ttl_s if isinstance(said.store, Lifetime) else said.ttl
+    stale = said.stale
+    return CacheSettings(
+        rules,
+        ttl_s,
+        stale_s=0.0 if stale is None else stale.length,
+        override=stale is not None and stale.override,
+        vary_on=tuple(dict.fromkeys(name.lower().encode() for name in said.vary_on)),
+        coalesce=said.coalesce,
+        max_entry_bytes=said.max_entry,
+        tags=said.tags,
+    )
+
+
+def fallback(policy: ProviderPolicy, route: Route | None) -> tuple[Rung, ...]:
+    """The ladder of a route, or of calls that match none, without rungs that none of the route's methods can reach."""
+    settings = policy if route is None else route
+    # A route that says nothing has the provider's own list, the very object.
+    usual = READS if route is None or route.fallback is policy.fallback else frozenset()
+    methods = frozenset(() if route is None else route.match.method)
+    ladder = (_rung(said, usual) for said in settings.fallback or ())
+    return tuple(
+        rung for rung in ladder if not (methods and rung.when.methods and methods.isdisjoint(rung.when.methods))
+    )
+
+
 def hint(settings: Settings) -> HintSettings | None:
     """Without retry there is still a breaker to be prolonged, so the usual field is believed."""
     if settings.retry is None:
@@ -99,6 +150,38 @@ def _rule(said: model.ClassifyRule) -> Rule:
     )
     body = tuple(BodyTest(pointer_tokens(pointer), values) for pointer, values in when.body.items())
     return Rule(said.verdict, when.status, headers, body, said.wait)
+
+
+def _rung(said: degrade.Fallback, usual_methods: frozenset[str]) -> Rung:
+    media_type, body = _body(said)
+    fields = [(name.encode(), Template.of_text(value, for_field)) for name, value in said.headers.items()]
+    if media_type and not any(name.lower() == "content-type" for name in said.headers):
+        fields.insert(0, (b"Content-Type", Template([media_type])))
+    when = _condition(said.when, usual_methods)
+    return Rung(when, said.status, PHRASES.get(said.status, b""), tuple(fields), body)
+
+
+def _condition(when: degrade.FallbackWhen | None, usual_methods: frozenset[str]) -> Condition:
+    if when is None:
+        return Condition(methods=usual_methods)
+    return Condition(
+        frozenset(map(Reason, when.reason)),
+        frozenset(map(Verdict, when.outcome)),
+        when.status,
+        frozenset(when.method) or usual_methods,
+    )
+
+
+def _body(said: degrade.Fallback) -> tuple[bytes, Template | None]:
+    """The media type, and the body."""
+    if said.document is not None:
+        return MEDIA_TYPES[".json"], json_template(said.document.value)
+    if said.text is not None:
+        return MEDIA_TYPES[".txt"], Template.of_text(said.text, for_text)
+    if said.file is not None:
+        ending = PurePath(said.file.path).suffix.lower()
+        return MEDIA_TYPES.get(ending, b"application/octet-stream"), Template([said.file.data])
+    return b"", None
 
 
 def _lease_s(settings: Settings) -> float:

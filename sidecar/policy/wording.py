@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from sidecar.policy.model import Settings
 from sidecar.policy.problem import PolicyProblem, show
 from sidecar.policy.tree import Node, Path, show_path
-from sidecar.policy.units import NotUnderstood, show_duration, show_rate, show_ratio
+from sidecar.policy.units import NotUnderstood, show_duration, show_rate, show_ratio, show_size
 
 _KINDS = {
     "model_type": "a mapping",
@@ -31,7 +31,7 @@ _BOUNDS = {"greater_than": ("gt", "more than"), "greater_than_equal": ("ge", "at
 _BOUNDS |= {"less_than": ("lt", "less than"), "less_than_equal": ("le", "at most")}
 
 SWITCHES = frozenset({*(set(Settings.model_fields) - {"dry_run"}), "hint", "budget", "consecutive", "failure_ratio"})
-SWITCHES |= {"rate", "concurrency"}
+SWITCHES |= {"rate", "concurrency", "ttl", "stale"}
 """Keys that may be off."""
 
 
@@ -48,7 +48,7 @@ def describe(error: ErrorDetails, tree: Node, model: type[BaseModel], prefix: Pa
         got = "nothing"
     elif is_key or taken < len(shown):
         # A lone value that stands for a list of one has no index of its own in the file.
-        shown, got = shown[:taken], show(error["input"])
+        shown, got = shown[:taken], show(error["input"] if is_key or node.items() else node.value)
     else:
         got = show(node.value)
     expected, hint = _explain(error, node)
@@ -81,6 +81,8 @@ def _bound(bound: float, raw: object) -> str:
         return f"{bound:g}"
     if raw.endswith("%"):
         return show_ratio(bound)
+    if raw.endswith("B"):
+        return show_size(bound)
     return show_rate(bound) if "/" in raw else show_duration(bound)
 
 

@@ -14,11 +14,15 @@ from enum import StrEnum
 from math import inf
 from typing import Any, Final
 
-from pybreaker import CircuitBreaker, CircuitBreakerListener
-
 from sidecar.errors import Verdict
+from sidecar.lean import import_without
 from sidecar.rules.backoff import doubled_s
 from sidecar.rules.window import Window
+
+import_without("pybreaker", "redis")
+
+from pybreaker import CircuitBreaker as CircuitBreaker  # noqa: E402, PLC0414
+from pybreaker import CircuitBreakerListener as CircuitBreakerListener  # noqa: E402, PLC0414
 
 HISTORY = 20
 """Transitions remembered."""

@@ -51,6 +51,15 @@ class Routes:
         self._upstream = str(policy.origin).partition("://")[2]
         self._compiled: dict[str, Pipeline] = {}
 
+    @property
+    def provider(self) -> str:
+        return self._policy.provider
+
+    @property
+    def origin(self) -> str:
+        """Such as `https://api.stripe.com`."""
+        return str(self._policy.origin)
+
     def pipeline(self, method: str, path: bytes) -> Pipeline:
         route = self._index.find(method, path)
         return self._compiled.get(UNMATCHED if route is None else route.name) or self._compile(route)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.catalog import catalog
-from sidecar.admin.port import Check, Row
+from sidecar.admin.port import Check, Row, Selection
 from sidecar.clock import Clock
 from sidecar.policy.keep import Keep
 from sidecar.rules.breaker import CircuitState
@@ -15,6 +15,9 @@ from sidecar.serving.directory import Directory
 from sidecar.serving.reload import PoliciesInForce
 from sidecar.serving.unknown import UnknownHosts
 from sidecar.telemetry.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from sidecar.serving.cached import CachedReplies
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Overview:
         self._unknown = unknown
         self._telemetry = telemetry
         self._clock = clock
+        self.cached_replies: CachedReplies | None = None
+        """Set once a policy caches anything."""
 
     @property
     def started(self) -> bool:
@@ -108,8 +113,20 @@ class Overview:
     def calls(self) -> Sequence[Row]:
         return self._telemetry.calls.as_json()
 
+    async def cache(self, which: Selection, limit: int) -> Row:
+        if self.cached_replies is None:
+            return {"stores": [], "providers": [], "entries": []}
+        return await self.cached_replies.overview(which, limit)
+
+    async def cached(self, key: str) -> Sequence[Row]:
+        return [] if self.cached_replies is None else await self.cached_replies.find(key)
+
+    async def purge(self, which: Selection, soft: bool) -> int | None:
+        return 0 if self.cached_replies is None else await self.cached_replies.purge(which, soft)
+
     def catalog(self) -> Sequence[Row]:
         loaded, meters = self._policies.loaded, self._telemetry.meters
         if loaded is None:
             return []
-        return catalog(loaded.providers, self.breakers(), meters.attempts.collect(), meters.request_duration.collect())
+        snapshots = (meters.attempts.collect(), meters.request_duration.collect(), meters.served.collect())
+        return catalog(loaded.providers, self.breakers(), *snapshots)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from pybreaker import CircuitBreaker, CircuitBreakerListener
+from typing import TYPE_CHECKING, Any
 
 from sidecar.http1.server import Server
 from sidecar.policy.keep import Keep
-from sidecar.rules.breaker import Circuit
+from sidecar.rules.breaker import Circuit, CircuitBreaker, CircuitBreakerListener
 from sidecar.serving.directory import Directory
 from sidecar.serving.reload import PoliciesInForce
 from sidecar.serving.upstreams import Upstreams
 from sidecar.telemetry.instruments import BREAKER_STATES, Meters
 from sidecar.telemetry.meters import Readings
+
+if TYPE_CHECKING:
+    from sidecar.stores.tiers import Tiers
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,28 @@ def watch(
     )
     meters.limit_refusals.watch(lambda: [((provider, scope), one.refused) for provider, scope, one in keep.limiters()])
     meters.retry_refusals.watch(lambda: _sums((provider, one.refused) for provider, _, one in keep.budgets()))
+
+
+def watch_cache(meters: Meters, tiers: Tiers) -> None:
+    """The same for what is kept."""
+
+    def requests() -> Readings:
+        for one in tiers.stats():
+            yield (one.tier, "hit"), one.hits
+            yield (one.tier, "miss"), one.misses
+            yield (one.tier, "error"), one.errors
+
+    meters.cache_entries.watch(lambda: _known((one.tier, one.entries) for one in tiers.stats()))
+    meters.cache_size.watch(lambda: _known((one.tier, one.size_bytes) for one in tiers.stats()))
+    meters.cache_limit.watch(lambda: _known((one.tier, one.bound_bytes) for one in tiers.stats()))
+    meters.cache_evictions.watch(lambda: [((one.tier,), one.evictions) for one in tiers.stats()])
+    meters.cache_drops.watch(lambda: [((one.tier,), one.dropped) for one in tiers.stats()])
+    meters.cache_tier_requests.watch(requests)
+
+
+def _known(values: Iterator[tuple[str, int | None]]) -> Readings:
+    """What a tier can tell: not every one knows its size."""
+    return [((tier,), value) for tier, value in values if value is not None]
 
 
 def _by_provider(upstreams: Upstreams) -> Iterator[tuple[str, int, int]]:

@@ -1,10 +1,11 @@
-"""What a step is. Nothing here knows a particular step."""
+"""What a step is, and the ports that steps act through. Nothing here knows a particular step."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from sidecar.call import Handler
+from sidecar.rules.cache.entry import Entry, Key, Variants
 
 
 class Step(Protocol):
@@ -16,3 +17,31 @@ class Step(Protocol):
     name: str
 
     def bind(self, inner: Handler) -> Handler: ...
+
+
+class CacheStore(Protocol):
+    """Where replies are kept: memory at hand, and perhaps slower stores behind it. Nothing here raises."""
+
+    def peek(self, key: Key) -> Variants:
+        """What memory has; empty if nothing."""
+        ...
+
+    def is_behind(self, key: Key) -> bool:
+        """A slower store may have what memory has not. True costs a wait, False must be sure."""
+        ...
+
+    async def fetch(self, key: Key) -> Variants:
+        """Ask the slower stores, within a few milliseconds each, and keep what they have at hand."""
+        ...
+
+    def put(self, key: Key, entry: Entry, replaced: Entry | None = None) -> None:
+        """Keep an entry, in memory now and behind it soon: in place of `replaced`, and of any with the same `vary`."""
+        ...
+
+    def drop(self, key: Key, entry: Entry) -> None:
+        """Forget one entry."""
+        ...
+
+    def invalidate(self, uri: bytes) -> int:
+        """Forget every entry whose key begins with these 16 bytes; how many memory had."""
+        ...

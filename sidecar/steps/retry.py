@@ -96,6 +96,8 @@ class Retry:
         delay_s = backoff_s(settings.backoff, call.attempt, self._draw(), outcome.wait_s)
         if call.attempt >= settings.attempts:
             spent = f"{call.attempt} attempts were made"
+        elif call.standby:
+            spent = "a kept reply can stand in"
         elif now_s + delay_s >= call.deadline_s:
             spent = f"waiting {delay_s:.3g} s would pass the deadline"
         elif budget is not None and not budget.withdraw(now_s):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, Final, NamedTuple
 
+from sidecar.call import Served
 from sidecar.clock import Clock
 
 CALLS_KEPT: Final = 200
@@ -24,13 +25,23 @@ class CallEntry(NamedTuple):
     mode: str
     method: str
     status: int | None
-    """The provider's; None when the sidecar answered itself or nobody waited for the answer."""
+    """The reply's; None when the sidecar answered with an error or nobody waited for the answer."""
     outcome: str
     """A verdict, or `cancelled`."""
     reason: str | None
     attempts: int
     decisions: list[tuple[str, str, float]] | None
     """(step, decision, monotonic seconds)."""
+    served: Served | None = None
+    """None for what the provider just said; shown as `served`, `age_s` and, in the place of a failure's, `reason`."""
+
+    @property
+    def shown_served(self) -> tuple[str | None, float | None]:
+        """What the reply was instead, and its age in seconds."""
+        served = self.served
+        if served is None:
+            return None, None
+        return served.source, None if served.age_s is None else round(served.age_s, 3)
 
 
 class CallLog:
@@ -59,4 +70,7 @@ def _shown(entry: CallEntry, epoch_s: float) -> dict[str, Any]:
         {"step": step, "decision": decision, "at_s": round(when_s - entry.started_s, 6)}
         for step, decision, when_s in entry.decisions or ()
     ]
+    shown["served"], shown["age_s"] = entry.shown_served
+    if entry.served is not None:
+        shown["reason"] = entry.reason or entry.served.reason or None
     return shown

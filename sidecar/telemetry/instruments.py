@@ -62,6 +62,13 @@ CALL_WAIT: Final = Instrument(
 FAILURES: Final = Instrument(
     Kind.COUNTER, "sidecar.failures", "{call}", "Calls that the sidecar answered itself.", (*_ROUTE, "sidecar.reason")
 )
+SERVED: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.served",
+    "{call}",
+    "Calls answered with something other than the provider's fresh reply, and why nothing fresher was to be had.",
+    (*_ROUTE, "sidecar.served", "sidecar.reason"),
+)
 ATTEMPTS: Final = Instrument(
     Kind.COUNTER, "sidecar.attempts", "{attempt}", "Attempts that ended.", (*_ROUTE, "sidecar.verdict")
 )
@@ -110,6 +117,43 @@ LIMIT_REFUSALS: Final = Instrument(
     "{attempt}",
     "Attempts that the limiter refused, or in a dry run would have refused.",
     (_PROVIDER, "sidecar.scope"),
+)
+CACHE_REQUESTS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.cache.requests",
+    "{request}",
+    "Requests that came to the cache step, by what became of them there.",
+    (*_ROUTE, "sidecar.cache.result"),
+)
+CACHE_SIZE: Final = Instrument(
+    Kind.GAUGE, "sidecar.cache.size", "By", "What the kept replies weigh.", ("sidecar.cache.tier",)
+)
+CACHE_LIMIT: Final = Instrument(
+    Kind.GAUGE, "sidecar.cache.limit", "By", "What they may weigh at most.", ("sidecar.cache.tier",)
+)
+CACHE_ENTRIES: Final = Instrument(
+    Kind.GAUGE, "sidecar.cache.entries", "{entry}", "Replies that are kept.", ("sidecar.cache.tier",)
+)
+CACHE_EVICTIONS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.cache.evictions",
+    "{entry}",
+    "Replies that made room for others.",
+    ("sidecar.cache.tier",),
+)
+CACHE_DROPS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.cache.drops",
+    "{entry}",
+    "Replies that a slower store was not given, because too many were waiting for it.",
+    ("sidecar.cache.tier",),
+)
+CACHE_TIER_REQUESTS: Final = Instrument(
+    Kind.COUNTER,
+    "sidecar.cache.tier.requests",
+    "{request}",
+    "Lookups in the stores of replies, by what came of them.",
+    ("sidecar.cache.tier", "sidecar.cache.result"),
 )
 UNKNOWN_HOSTS: Final = Instrument(
     Kind.COUNTER, "sidecar.unknown_hosts", "{call}", "Calls to hosts without a policy.", ("sidecar.action",)
@@ -165,6 +209,7 @@ class Meters:
         self.calls_active = self._family(CALLS_ACTIVE, Tally)
         self.call_wait = self._family(CALL_WAIT, seconds)
         self.failures = self._family(FAILURES, Tally)
+        self.served = self._family(SERVED, Tally)
         self.attempts = self._family(ATTEMPTS, Tally)
         self.retries = self._family(RETRIES, Tally)
         self.retry_refusals = self._observed(RETRY_REFUSALS)
@@ -174,6 +219,13 @@ class Meters:
         self.breaker_state = self._observed(BREAKER_STATE)
         self.limit_waits = self._family(LIMIT_WAITS, Tally)
         self.limit_refusals = self._observed(LIMIT_REFUSALS)
+        self.cache_requests = self._family(CACHE_REQUESTS, Tally)
+        self.cache_size = self._observed(CACHE_SIZE)
+        self.cache_limit = self._observed(CACHE_LIMIT)
+        self.cache_entries = self._observed(CACHE_ENTRIES)
+        self.cache_evictions = self._observed(CACHE_EVICTIONS)
+        self.cache_drops = self._observed(CACHE_DROPS)
+        self.cache_tier_requests = self._observed(CACHE_TIER_REQUESTS)
         self.unknown_hosts = self._family(UNKNOWN_HOSTS, Tally)
         self.connections = self._observed(CONNECTIONS)
         self.reloads = self._family(RELOADS, Tally)

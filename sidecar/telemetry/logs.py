@@ -30,6 +30,8 @@ FIELDS: Final = (
     "status",
     "outcome",
     "reason",
+    "served",
+    "age_s",
     "step",
     "decision",
     "attempts",

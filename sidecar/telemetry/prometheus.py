@@ -23,6 +23,9 @@ _FAMILIES: Final[Mapping[Kind, Any]] = {
     Kind.HISTOGRAM: HistogramMetricFamily,
 }
 
+_UNITS: Final[Mapping[str, str]] = {"s": "seconds", "By": "bytes"}
+"""UCUM's symbols that OpenTelemetry spells out in a name; annotations such as `{call}` are left off."""
+
 
 def expose(snapshots: Sequence[Snapshot], resource: Mapping[str, str], accept: str) -> tuple[bytes, str]:
     """(body, content type) in the best format that an Accept header takes."""
@@ -46,7 +49,7 @@ class _Collected:
 
 def _family(snapshot: Snapshot) -> Any:
     instrument = snapshot.instrument
-    unit = "seconds" if instrument.unit == "s" else ""
+    unit = _UNITS.get(instrument.unit, "")
     name = _flat(instrument.name) + (f"_{unit}" if unit else "")
     names = [_flat(attribute) for attribute in instrument.attributes]
     family = _FAMILIES[instrument.kind](name, instrument.description, labels=names, unit=unit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from sidecar.call import Call, Failure, Outcome, Reply
+from sidecar.call import Call, Failure, Outcome, Reply, Served
 from sidecar.errors import Reason, Verdict
 from sidecar.telemetry.calls import CallEntry
 from sidecar.telemetry.desk import CANCELLED, Desk, broken_off, not_answered
@@ -22,13 +22,15 @@ DRY_RUN: Final = "would "
 """How a step's decision begins when it only says what it would have done."""
 WAITED: Final = "waited "
 """How a step's decision begins when it made the call wait."""
+UNTROUBLED: Final = frozenset(("", "max-stale", "revalidating"))
+"""Reasons to serve what is kept while the provider is well."""
 EVENTS_MAX: Final = 128
 
 
 class RouteBook:
     """`steps.trace.CallBook` for one route."""
 
-    __slots__ = ("_active", "_append", "_counts", "_desk", "_now", "_offer_span", "_provider", "_route")
+    __slots__ = ("_active", "_append", "_counts", "_desk", "_now", "_offer_span", "_provider", "_route", "_served")
 
     def __init__(self, desk: Desk, provider: str, route: str) -> None:
         meters = desk.meters
@@ -40,6 +42,7 @@ class RouteBook:
         self._offer_span = desk.offer_span
         self._active = meters.calls_active.child(provider)
         self._counts: dict[tuple[str, str], Tally] = {}
+        self._served: dict[tuple[str, str], Tally] = {}
 
     def began(self, call: Call) -> None:
         self._active.value += 1
@@ -50,8 +53,9 @@ class RouteBook:
         result: str
         status: int | None = None
         reason: str | None = None
+        served: Served | None = None
         if isinstance(outcome, Reply):
-            status, result = outcome.status, outcome.verdict
+            status, result, served = outcome.status, outcome.verdict, outcome.served
             if not complete:
                 result, reason = broken_off(error)
         elif outcome is not None:
@@ -78,8 +82,11 @@ class RouteBook:
             reason,
             call.attempt,
             call.decisions,
+            served,
         )
         self._append(entry)
+        if served is not None:
+            self._record_served(entry, served)
         if call.attempt > 1 or call.waited_s or call.decisions is not None or reason is not None:
             self._record_trouble(entry, outcome)
         if trace is not None and trace.sampled and self._offer_span is not None:
@@ -103,10 +110,23 @@ class RouteBook:
         if isinstance(outcome, Failure):
             meters.failures.child(provider, route, str(entry.reason)).add()
         if entry.reason is not None and entry.outcome != CANCELLED:
-            self._log_failure(entry)
+            self._warn("a call failed", entry, entry.reason)
 
-    def _log_failure(self, entry: CallEntry) -> None:
-        held_back = self._desk.repeats.admit((self._provider, self._route, entry.reason), self._now())
+    def _record_served(self, entry: CallEntry, served: Served) -> None:
+        """What only replies have that the provider did not just give."""
+        count = self._served.get((served.source, served.reason))
+        if count is None:
+            labels = (self._provider, self._route, served.source, str(served.reason) or None)
+            count = self._served[served.source, served.reason] = self._desk.meters.served.child(*labels)
+        count.value += 1
+        if served.reason not in UNTROUBLED:
+            self._warn("a reply stands in", entry, served.reason)
+
+    def _warn(self, message: str, entry: CallEntry, reason: str) -> None:
+        """A line about a call, unless the same was said of the route often enough of late."""
+        served, age_s = entry.shown_served
+        key = (message, self._provider, self._route, reason, served)
+        held_back = self._desk.repeats.admit(key, self._now())
         if held_back is None:
             return
         extra = {
@@ -116,7 +136,9 @@ class RouteBook:
             "method": entry.method,
             "status": entry.status,
             "outcome": entry.outcome,
-            "reason": entry.reason,
+            "reason": reason,
+            "served": served,
+            "age_s": age_s,
             "attempts": entry.attempts,
             "duration_s": round(entry.duration_s, 6),
             "trace_id": entry.trace_id,
@@ -124,7 +146,7 @@ class RouteBook:
             "call_id": entry.id,
             "suppressed": held_back or None,
         }
-        _log.warning("a call failed", extra=extra)
+        _log.warning(message, extra=extra)
 
     def _span(self, call: Call, entry: CallEntry, now_s: float) -> SpanRecord:
         trace = call.trace
@@ -145,6 +167,8 @@ class RouteBook:
             attributes["sidecar.reason"] = str(entry.reason)
             if entry.reason == Reason.BREAKER_OPEN:
                 attributes["sidecar.breaker"] = "open"
+        if entry.served is not None:
+            attributes |= _served_attributes(entry.served)
         failed = entry.outcome not in (Verdict.OK, CANCELLED)
         if failed:
             attributes["error.type"] = str(entry.reason or entry.status)
@@ -166,3 +190,14 @@ class RouteBook:
                 for step, decision, when_s in (call.decisions or ())[:EVENTS_MAX]
             ],
         )
+
+
+def _served_attributes(served: Served) -> dict[str, str | float]:
+    attributes: dict[str, str | float] = {"sidecar.served": served.source}
+    if served.age_s is not None:
+        attributes["sidecar.served.age"] = served.age_s
+    if served.reason:
+        attributes["sidecar.served.reason"] = str(served.reason)
+        if served.reason == Reason.BREAKER_OPEN:
+            attributes["sidecar.breaker"] = "open"
+    return attributes

@@ -12,6 +12,7 @@ from sidecar.steps.base import Step
 from sidecar.steps.measure import MeasureAttempts, MeasureSettings
 from sidecar.steps.trace import TraceCalls, TraceSettings
 from sidecar.telemetry.attempt_book import AttemptBook, make_origin
+from sidecar.telemetry.cache_book import CacheBook
 from sidecar.telemetry.calls import CALLS_KEPT, CallLog
 from sidecar.telemetry.desk import Desk
 from sidecar.telemetry.instruments import MAX_CHILDREN, Meters
@@ -65,6 +66,10 @@ class Telemetry:
         origin = make_origin(scheme, host, port, template)
         book = AttemptBook(self._desk, provider, route, origin)
         return MeasureAttempts(self._measure_settings, book, self._clock.now)
+
+    def cache_book(self, provider: str, route: str) -> CacheBook:
+        """Where a route's cache step counts what becomes of its requests."""
+        return CacheBook(self.meters, provider, route)
 
     def count_log_drops(self, writer: LineWriter) -> None:
         """Report the lines that `writer` gave up among the drops."""

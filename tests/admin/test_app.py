@@ -12,11 +12,13 @@ from aiohttp.test_utils import TestClient
 
 from sidecar.admin.app import EVERYWHERE, LARGEST_BODY_BYTES, make_app
 from sidecar.admin.guard import Guard
-from sidecar.admin.port import Check, Row
+from sidecar.admin.port import Check, Row, Selection
 from sidecar.admin.routes import ROUTES, Route
+from sidecar.errors import ClientError, Reason
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "admin.md"
 Client = TestClient[Any, Any]
+KEY = "3f2a9c1b"
 READABLE = [route for route in ROUTES if route.method == "GET"]
 
 
@@ -29,6 +31,8 @@ class Daemon:
         self.reloads = [True]
         self.forced: list[tuple[str, str, str, float | None]] = []
         self.broken = False
+        self.asked: list[tuple[Selection, int]] = []
+        self.purged: list[tuple[Selection, bool]] = []
 
     def checks(self) -> Sequence[Check]:
         return self.ready
@@ -61,8 +65,26 @@ class Daemon:
     def calls(self) -> Sequence[Row]:
         return [{"provider": "stripe", "id": n} for n in range(5)] + [{"provider": "sendgrid", "id": 5}]
 
+    async def cache(self, which: Selection, limit: int) -> Row:
+        self.asked.append((which, limit))
+        return {"stores": [], "providers": [], "entries": []}
+
+    async def cached(self, key: str) -> Sequence[Row]:
+        return [] if key == "0" * 32 else [{"key": key}]
+
+    async def purge(self, which: Selection, soft: bool) -> int | None:
+        if which.url == "gopher://x":
+            raise ClientError(Reason.BAD_REQUEST, "the request target is neither a path nor an http(s) URL")
+        self.purged.append((which, soft))
+        return None if which.provider == "nobody" else 3
+
     def catalog(self) -> Sequence[Row]:
         return [{"provider": "stripe"}, {"provider": "sendgrid"}]
+
+
+def example(path: str) -> str:
+    """A path with something for its variables."""
+    return path.replace("{key}", KEY)
 
 
 @pytest.fixture
@@ -92,26 +114,27 @@ async def problem(client: Client, method: str, path: str, **request: Any) -> dic
 
 @pytest.mark.parametrize("route", READABLE, ids=lambda route: route.path)
 async def test_every_path_answers_get_head_and_options(client: Client, route: Route) -> None:
-    async with client.get(route.path) as response:
+    path = example(route.path)
+    async with client.get(path) as response:
         assert response.status == 200
         assert response.content_type == route.content_type
         assert EVERYWHERE.items() <= dict(response.headers).items()
         length = response.headers["Content-Length"]
-    async with client.head(route.path) as response:
+    async with client.head(path) as response:
         assert (response.status, response.headers["Content-Length"], await response.read()) == (200, length, b"")
-    async with client.options(route.path) as response:
+    async with client.options(path) as response:
         assert response.status == 204
         assert response.headers["Allow"] == "GET, HEAD, OPTIONS"
 
 
 @pytest.mark.parametrize("route", [route for route in READABLE if route.twin], ids=lambda route: route.path)
 async def test_a_json_twin_says_the_same(client: Client, route: Route) -> None:
-    assert await get_json(client, route.twin) == await get_json(client, route.path)
+    assert await get_json(client, example(route.twin)) == await get_json(client, example(route.path))
 
 
 @pytest.mark.parametrize("route", [route for route in READABLE if route.fields], ids=lambda route: route.path)
 async def test_an_answer_holds_the_fields_that_are_documented(client: Client, route: Route) -> None:
-    path = f"{route.path}?verbose" if route.path == "/readyz" else route.path
+    path = f"{route.path}?verbose" if route.path == "/readyz" else example(route.path)
 
     assert (await get_json(client, path)).keys() == route.fields.keys()
 
@@ -198,6 +221,79 @@ async def test_rows_are_narrowed_to_a_provider_and_a_number(client: Client) -> N
     assert (await get_json(client, "/limits?provider=sendgrid"))["limits"] == []
     assert [row["id"] for row in (await get_json(client, "/calls?provider=stripe&limit=2"))["calls"]] == [0, 1]
     assert (await problem(client, "GET", "/calls?limit=-1"))["status"] == 400
+
+
+async def test_what_is_kept_is_narrowed_and_counted_off(client: Client, daemon: Daemon) -> None:
+    await get_json(client, "/cache")
+    await get_json(client, "/cache?provider=stripe&route=get-customer&tag=customer-1&limit=7")
+
+    assert daemon.asked == [
+        (Selection(), 100),
+        (Selection(provider="stripe", route="get-customer", tag="customer-1"), 7),
+    ]
+    assert (await problem(client, "GET", "/cache?limit=many"))["status"] == 400
+
+
+async def test_one_kept_reply(client: Client) -> None:
+    assert await get_json(client, "/cache/3f2a9c1b-77aa01bc") == {"entries": [{"key": "3f2a9c1b-77aa01bc"}]}
+    assert await get_json(client, "/cache/3f2a9c1b.json") == {"entries": [{"key": "3f2a9c1b"}]}
+    assert (await problem(client, "GET", f"/cache/{'0' * 32}"))["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "which", "soft"),
+    [
+        ({"provider": "stripe"}, Selection(provider="stripe"), False),
+        ({"provider": "stripe", "route": "a", "soft": True}, Selection(provider="stripe", route="a"), True),
+        ({"url": "https://api.stripe.com/v1/x?a=b"}, Selection(url="https://api.stripe.com/v1/x?a=b"), False),
+        ({"tag": "customer-1"}, Selection(tag="customer-1"), False),
+        ({"key": "3f2a9c1b"}, Selection(key="3f2a9c1b"), False),
+        ({"all": True, "soft": False}, Selection(), False),
+    ],
+)
+async def test_kept_replies_are_purged(
+    client: Client, daemon: Daemon, body: dict[str, Any], which: Selection, soft: bool
+) -> None:
+    async with client.post("/cache/purge", json=body) as response:
+        assert (response.status, await response.json()) == (200, {"purged": 3})
+
+    assert daemon.purged == [(which, soft)]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({}, "expected one of provider, url, tag, key, or all: true"),
+        ({"all": False}, "expected one of"),
+        ({"soft": True}, "expected one of"),
+        ({"provider": "stripe", "tag": "x"}, "expected one of"),
+        ({"provider": "stripe", "all": True}, "expected one of"),
+        ({"route": "a", "tag": "x"}, "provider of the route"),
+        ({"tags": "x"}, "tags"),
+        ({"all": "yes"}, "all"),
+        ({"provider": 3}, "provider"),
+        ({"url": "gopher://x"}, "url: the request target is neither"),
+    ],
+)
+async def test_a_purge_that_is_not_understood_is_refused(
+    client: Client, daemon: Daemon, body: dict[str, Any], said: str
+) -> None:
+    found = await problem(client, "POST", "/cache/purge", json=body)
+
+    assert found["status"] == 400
+    assert said in found["detail"]
+    assert daemon.purged == []
+
+
+async def test_a_purge_of_what_no_policy_names_is_a_problem(client: Client) -> None:
+    assert (await problem(client, "POST", "/cache/purge", json={"provider": "nobody"}))["status"] == 404
+
+
+async def test_a_purge_is_a_change(aiohttp_client: Callable[..., Awaitable[Client]], daemon: Daemon) -> None:
+    client = await aiohttp_client(make_app(daemon, Guard(loopback=False, token="correct-horse")))
+
+    assert (await problem(client, "POST", "/cache/purge", json={"all": True}))["status"] == 401
+    assert daemon.purged == []
 
 
 async def test_a_fault_of_ours_is_logged_and_told_without_its_inside(

@@ -20,7 +20,8 @@ STRIPE = ProviderPolicy.model_validate(
 
 def row(meters: Meters | None = None, breakers: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     meters = meters or Meters()
-    (only,) = catalog([STRIPE], breakers or [], meters.attempts.collect(), meters.request_duration.collect())
+    snapshots = (meters.attempts.collect(), meters.request_duration.collect(), meters.served.collect())
+    (only,) = catalog([STRIPE], breakers or [], *snapshots)
     return dict(only)
 
 
@@ -73,6 +74,16 @@ def test_only_the_providers_own_failures_count_against_it() -> None:
     meters.attempts.child("sendgrid", "-", Verdict.TRANSIENT).add(50)
 
     assert (row(meters)["attempts"], row(meters)["success_ratio"]) == (10, 0.8)
+
+
+def test_what_stood_in_for_the_provider_is_summed_up() -> None:
+    meters = Meters()
+    meters.served.child("stripe", "a", "cache", None).add(5)
+    meters.served.child("stripe", "a", "stale", "breaker-open").add(2)
+    meters.served.child("stripe", "b", "stale", "status-503").add(1)
+    meters.served.child("sendgrid", "-", "fallback", "connect-failed").add(9)
+
+    assert row(meters)["served"] == {"cache": 5, "stale": 3, "fallback": 0}
 
 
 def test_quantiles_are_read_from_the_buckets() -> None:

@@ -22,6 +22,7 @@ ACME = """
       - name: get-x
         match: {method: GET, path: "/v1/x/{id}"}
         breaker: off
+        cache: {ttl: 60s, stale: 7d}
     """
 
 
@@ -44,13 +45,17 @@ def test_text(policies: Path, url: str) -> None:
     assert ["upstream", "https://api.acme.com"] in lines
     assert ["retry.attempts", "5", f"{policies}/acme.yaml:4"] in lines
     assert ["breaker", "off", f"{policies}/acme.yaml:9"] in lines
+    assert ["cache.ttl", "60s", f"{policies}/acme.yaml:10"] in lines
+    assert ["cache.max_entry", "1MiB", "default"] in lines
     assert ["timeouts.total", "30s", "default"] in lines
 
 
 def test_steps_have_their_reasons_and_marks(policies: Path) -> None:
     steps = json.loads(run("GET", "/acme/v1/x/7", "--policies", policies, "--json").stdout)["steps"]
     reasons = {row.step: row.reason for row in ORDER}
-    assert [step["name"] for step in steps] == [row.step for row in ORDER if row.step not in ("breaker", "limit")]
+    assert [step["name"] for step in steps] == [
+        row.step for row in ORDER if row.step not in ("breaker", "limit", "fallback")
+    ]
     assert all(step["reason"] == reasons[step["name"]] for step in steps)
     assert [step["name"] for step in steps if step["dry_run"]] == ["retry"]
 

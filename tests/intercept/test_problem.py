@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.errors import Reason, Verdict
 from sidecar.intercept.problem import ROWS, Refusal, problem
+from sidecar.rules.proxy_status import ERRORS
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -31,7 +32,7 @@ def test_every_reason_answers_in_full(reason: Reason) -> None:
         "id": "00000000000000ab",
     }
     assert fields[b"Proxy-Status"] == (
-        f'sidecar; error={ROWS[reason].proxy_error}; next-hop="a.test"; details="say \\"why\\" ? now"'.encode()
+        f'sidecar; error={ERRORS[reason]}; next-hop="a.test"; details="say \\"why\\" ? now"'.encode()
     )
     assert fields[b"Sidecar"] == b"provider=stripe"
     assert fields[b"X-Should-Retry"] == fields[b"Stripe-Should-Retry"] == b"false"

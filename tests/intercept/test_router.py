@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import orjson
 import pytest
 
-from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply
+from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply, Served
 from sidecar.errors import ClientError, Reason, Verdict
 from sidecar.http1.message import Body, Headers
 from sidecar.http1.parse import Request
 from sidecar.http1.server import Answer
-from sidecar.intercept.router import Router, refuse
-from tests.fakes import FakeClock
+from sidecar.intercept.router import Router, refuse, sidecar_field
+from tests.fakes import FakeClock, make_call
 
 
 @dataclass
@@ -212,3 +212,16 @@ def test_what_was_no_request_is_refused_in_the_same_shape() -> None:
     assert body is not None
     assert orjson.loads(body)["provider"] is None
     assert sidecar(answer).startswith('attempts=0, outcome=local, id="')
+
+
+@pytest.mark.parametrize(
+    ("served", "said"),
+    [
+        (Served("cache", 12.4), b"served=cache;age=12"),
+        (Served("stale", 312.0, "breaker-open"), b"served=stale;age=312;reason=breaker-open"),
+        (Served("fallback", None, "status-503"), b"served=fallback;reason=status-503"),
+    ],
+)
+def test_the_sidecar_field_says_what_was_served(served: Served, said: bytes) -> None:
+    field = sidecar_field(make_call(), Verdict.OK, False, served)
+    assert field.endswith(b", " + said)

@@ -4,20 +4,22 @@ from typing import Any
 
 import pytest
 
-from sidecar.call import Call, Failure, Handler, Outcome
+from sidecar.call import Call, Failure, Handler, Outcome, Reply
 from sidecar.errors import Reason, Verdict
 from sidecar.policy import translate
-from sidecar.policy.compile import Pipelines, Ports, compile_pipeline, routes_of, step_names
+from sidecar.policy.compile import CacheGround, Pipelines, Ports, compile_pipeline, routes_of, step_names
 from sidecar.policy.keep import WHOLE, Keep
 from sidecar.policy.model import ProviderPolicy, Route, Settings
 from sidecar.policy.order import ORDER
 from sidecar.policy.sources import load_policies
 from sidecar.rules.backoff import BackoffSettings, Jitter
 from sidecar.rules.breaker import BreakerSettings, CircuitState
+from sidecar.rules.cache.entry import Entry, Key, Variants
 from sidecar.rules.classify import BodyTest, HeaderTest, Rule, glob
 from sidecar.rules.hint import HintField, HintSettings, HintUnit
 from sidecar.rules.limiter import LimitSettings
 from sidecar.rules.safe import Repeat
+from sidecar.steps.flight import Flights
 from tests.fakes import FakeClock, FakeProvider, make_call, make_reply
 
 ALL_STEPS = tuple(row.step for row in ORDER)
@@ -40,6 +42,11 @@ class Seen:
         return seen
 
 
+class FakeBook:
+    def count(self, result: str) -> None:
+        """Nobody looks."""
+
+
 class FakeTelemetry:
     def __init__(self) -> None:
         self.steps: list[Seen] = []
@@ -53,9 +60,39 @@ class FakeTelemetry:
     ) -> Seen:
         return self._step("measure", provider, route, host, port, scheme, template)
 
+    def cache_book(self, provider: str, route: str) -> FakeBook:
+        return FakeBook()
+
     def _step(self, name: str, *asked: Any) -> Seen:
         self.steps.append(Seen(name, asked, self.passed))
         return self.steps[-1]
+
+
+class FakeStore:
+    """Keeps everything and finds nothing."""
+
+    def __init__(self) -> None:
+        self.kept: list[Entry] = []
+        self.invalidated = 0
+
+    def peek(self, key: Key) -> Variants:
+        return ()
+
+    def is_behind(self, key: Key) -> bool:
+        return False
+
+    async def fetch(self, key: Key) -> Variants:
+        raise AssertionError("there is nothing behind it")
+
+    def put(self, key: Key, entry: Entry, replaced: Entry | None = None) -> None:
+        self.kept.append(entry)
+
+    def drop(self, key: Key, entry: Entry) -> None:
+        self.kept.remove(entry)
+
+    def invalidate(self, uri: bytes) -> int:
+        self.invalidated += 1
+        return 0
 
 
 class Workshop:
@@ -66,8 +103,14 @@ class Workshop:
         self.keep = Keep(self.clock, lambda: 0.0)
         self.provider = FakeProvider(*script)
         self.telemetry = FakeTelemetry()
+        self.store = FakeStore()
+        self.grounds = 0
         self.transports: list[tuple[ProviderPolicy, Settings]] = []
-        self.ports = Ports(self.clock, lambda: 0.0, self.keep, self.transport, self.telemetry)
+        self.ports = Ports(self.clock, lambda: 0.0, self.keep, self.transport, self.telemetry, self.cache_ground)
+
+    def cache_ground(self) -> CacheGround:
+        self.grounds += 1
+        return CacheGround(self.store, Flights(), b"secret")
 
     def transport(self, policy: ProviderPolicy, settings: Settings) -> Handler:
         self.transports.append((policy, settings))
@@ -94,7 +137,7 @@ def load(tmp_path: Path):
 
 
 async def test_steps_are_passed_in_the_order_of_the_table(load) -> None:
-    workshop, policy = Workshop(), load("limit: {rate: 100/s}\n")
+    workshop, policy = Workshop(), load("limit: {rate: 100/s}\ncache: {}\nfallback: [{text: x}]\n")
     pipeline = compile_pipeline(policy, None, "d1", workshop.ports)
     assert pipeline.steps == ALL_STEPS
     assert (pipeline.provider, pipeline.route, pipeline.digest) == ("stripe", "-", "d1")
@@ -120,7 +163,77 @@ async def test_steps_that_are_off_vanish(load) -> None:
 
 def test_one_attempt_is_no_retry_and_an_empty_limit_no_limit(load) -> None:
     policy = load("retry: {attempts: 1}\nlimit: {max_wait: 1s}\n")
-    assert step_names(policy) == tuple(step for step in ALL_STEPS if step not in ("retry", "limit"))
+    off = ("fallback", "cache", "retry", "limit")
+    assert step_names(policy, None) == tuple(step for step in ALL_STEPS if step not in off)
+
+
+def test_a_cache_is_passed_by_all_calls_of_a_provider_of_which_anything_is_kept(load) -> None:
+    policy = load(
+        "routes:\n  - {name: a, match: {method: PUT}}\n  - {name: b, match: {method: GET}, cache: {ttl: 1m}}\n"
+    )
+    assert policy.caches
+    assert all("cache" in step_names(policy, route) for route in (None, *policy.routes))
+    off = load("cache: {store: off}\nroutes:\n  - {name: a, match: {method: PUT}, cache: off}\n")
+    assert not off.caches
+    assert all("cache" not in step_names(off, route) for route in (None, *off.routes))
+
+
+async def test_a_fallback_of_the_provider_answers_reads_only(load) -> None:
+    policy = load(
+        "retry: off\nfallback: [{text: later}]\nroutes: [{name: a, match: {method: POST, path: /v1/charges}}]\n"
+    )
+    workshop = Workshop(503)
+    get = await workshop.compile(policy)(make_call())
+    assert isinstance(get, Reply)
+    assert (get.status, get.body.whole()) == (200, b"later")
+    assert get.extra == [(b"Proxy-Status", b'sidecar; received-status=503; next-hop="api.stripe.com"')]
+    post = await workshop.compile(policy)(make_call("POST"))
+    assert post.verdict is Verdict.TRANSIENT
+    assert "fallback" not in step_names(policy, policy.routes[0]), "no method of the route could reach it"
+
+
+async def test_a_fallback_of_the_routes_own_answers_what_the_route_matches(load) -> None:
+    policy = load(
+        "retry: off\nfallback: [{text: later}]\nroutes:\n"
+        '  - {name: a, match: {method: POST, path: "/v1/{kind}"}, fallback: [{text: "{kind} later"}]}\n'
+        "  - {name: b, match: {method: PUT}, fallback: [{when: {method: GET}, text: never}]}\n"
+        "  - {name: c, match: {method: PATCH}, fallback: off}\n"
+    )
+    outcome = await Workshop(503).compile(policy, "a")(make_call("POST"))
+    assert isinstance(outcome, Reply)
+    assert outcome.body.whole() == b"charges later"
+    assert ["fallback" in step_names(policy, route) for route in policy.routes] == [True, False, False]
+
+
+async def test_what_a_route_keeps_has_its_tags(load) -> None:
+    policy = load(
+        "cache: {ttl: 1m, tags: [all]}\n"
+        'routes: [{name: a, match: {path: "/v1/{kind}/{id}"}, cache: {tags: ["{kind}", "{kind}-{id}"]}}]\n'
+    )
+    workshop = Workshop(
+        make_reply(200, {"Content-Length": "2"}, b"ok"), make_reply(200, {"Content-Length": "2"}, b"ok")
+    )
+    for route, target in (("a", "/v1/orders/a%20b?id=9"), (None, "/x")):
+        outcome = await workshop.compile(policy, route)(make_call(target=target))
+        assert isinstance(outcome, Reply)
+        assert await outcome.body.read() == b"ok"
+    assert [entry.tags for entry in workshop.store.kept] == [("orders", "orders-a b"), ("all",)]
+
+
+async def test_a_route_that_is_not_kept_still_invalidates(load) -> None:
+    policy = load(
+        "routes:\n  - {name: a, match: {method: PUT}}\n  - {name: b, match: {method: GET}, cache: {ttl: 1m}}\n"
+    )
+    workshop = Workshop()
+    await workshop.compile(policy, "a")(make_call("PUT"))
+    assert workshop.store.invalidated > 0
+    assert workshop.store.kept == []
+
+
+def test_nobody_pays_for_a_cache_that_no_policy_has(load) -> None:
+    workshop = Workshop()
+    workshop.compile(load("cache: off\n"))
+    assert workshop.grounds == 0
 
 
 def test_telemetry_is_told_the_route_and_the_origin(load) -> None:
@@ -237,12 +350,16 @@ async def test_dry_run_holds_nobody_back(load) -> None:
     policy = load(
         "classify: [{when: {header: {X: y}}, as: transient}]\n"
         "breaker: {consecutive: 1}\nlimit: {concurrency: 1}\n"
-        "dry_run: [deadline, classify, retry, breaker, limit]\n"
+        "fallback: [{when: {outcome: rejected}, text: x}]\n"
+        "dry_run: [fallback, deadline, classify, retry, breaker, limit]\n"
     )
     call = make_call()
     outcome = await workshop.compile(policy)(call)
     assert outcome.verdict is Verdict.REJECTED
-    assert call.decisions == [("classify", "would be transient instead of rejected", 1000.0)]
+    assert call.decisions == [
+        ("classify", "would be transient instead of rejected", 1000.0),
+        ("fallback", "would answer 200 (fallback 1 of 1) instead of status-409", 1000.0),
+    ]
     assert call.deadline_s > 1e9
 
 

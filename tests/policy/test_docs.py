@@ -18,7 +18,8 @@ from sidecar.policy.units import parse_duration
 from sidecar.policy.wording import field_models
 from tests.policy.documents import load
 
-DOCS = (Path(__file__).parents[2] / "docs" / "policies.md").read_text()
+PAGES = Path(__file__).parents[2] / "docs"
+DOCS = (PAGES / "policies.md").read_text()
 ROWS = {
     key: cells
     for line in DOCS.splitlines()
@@ -58,8 +59,8 @@ def test_every_default_is_documented(key: str) -> None:
     shown = ROWS[key][1].strip("`").strip('"')
     if re.fullmatch(r"\d+(ms|s|m|h|d)", str(default)):
         assert parse_duration(shown) == parse_duration(default)
-    elif key == "limit":
-        assert "off by default" in DOCS
+    elif key in ("limit", "cache"):
+        assert f"### `{key}` (off by default)" in DOCS
     elif key != "match.path":
         assert shown == (str(default).lower() if isinstance(default, bool) else str(default))
 
@@ -82,6 +83,13 @@ def test_the_example_is_a_policy(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", DOCS, re.DOTALL)
     assert yaml.safe_load(example)["provider"] == "acme"
     assert not load(tmp_path, acme=example).problems
+
+
+def test_the_examples_of_caching_belong_into_a_policy(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (PAGES / "caching.md").read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        assert not load(tmp_path, block=f"provider: acme\nhosts: [api.acme.com]\n{block}").problems
 
 
 def test_the_error_shown_is_the_error_given(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,21 @@ def test_a_step_goes_off_and_on() -> None:
     on, off, again = node({"retry": {"attempts": 3}}), node({"retry": False}), node({"retry": {"methods": "all"}})
     assert plain(merge_all([on, off])) == {"retry": False}
     assert plain(merge_all([on, off, again])) == {"retry": {"methods": "all"}}
+
+
+@pytest.mark.parametrize(
+    ("below", "above", "together"),
+    [
+        ({"store": "shared"}, {"ttl": "60s"}, {"ttl": "60s"}),
+        ({"ttl": "5m"}, {"store": "shared"}, {"store": "shared"}),
+        ({"store": {"ttl": "5m"}}, {"store": {"ttl": "60s"}}, {"store": {"ttl": "60s"}}),
+        ({"store": "shared", "ttl": "5m"}, {"stale": "1h"}, {"store": "shared", "ttl": "5m", "stale": "1h"}),
+    ],
+)
+def test_store_and_ttl_are_one_statement(
+    below: dict[str, Plain], above: dict[str, Plain], together: dict[str, Plain]
+) -> None:
+    assert plain(merge(node({"cache": below}), node({"cache": above}))) == {"cache": together}
 
 
 def test_lists_are_replaced() -> None:

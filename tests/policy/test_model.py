@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import date
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
 
-from sidecar.errors import Verdict
+from sidecar.errors import Reason, Verdict
+from sidecar.policy.bodies import JsonBody, Lifetime
+from sidecar.policy.degrade import FallbackOutcome, FallbackReason
 from sidecar.policy.fields import Present
 from sidecar.policy.model import ClassifyRule, HintUnit, ProviderPolicy, Settings
 from sidecar.policy.names import Origin
@@ -41,11 +44,12 @@ def test_defaults() -> None:
         20,
     )
     assert (policy.limit, policy.classify, policy.dry_run, policy.routes) == (None, (), (), ())
+    assert (policy.cache, policy.fallback) == (None, ())
     assert policy.tls.min == "1.2"
 
 
 @pytest.mark.parametrize("word", [False, "off"])
-@pytest.mark.parametrize("step", ["timeouts", "classify", "retry", "breaker", "limit"])
+@pytest.mark.parametrize("step", ["timeouts", "classify", "retry", "breaker", "limit", "cache", "fallback"])
 def test_every_step_can_be_off(step: str, word: object) -> None:
     assert getattr(provider(**{step: word}), step) is None
 
@@ -121,6 +125,58 @@ def test_hint_headers() -> None:
         ("Retry-After", HintUnit.RETRY_AFTER),
         ("X-Reset", HintUnit.EPOCH_S),
     ]
+
+
+def test_a_cache_has_its_defaults() -> None:
+    cache = provider(cache={}).cache
+    assert cache is not None
+    assert (cache.store, cache.ttl, cache.stale, cache.vary_on) == ("private", None, None, ())
+    assert (cache.coalesce, cache.max_entry, cache.tags) == (True, 1024 * 1024, ())
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds", "override"),
+    [("24h", 86400.0, False), ({"for": "1h", "override": True}, 3600.0, True), ({"for": "1h"}, 3600.0, False)],
+)
+def test_how_long_a_reply_may_stand_in(written: object, seconds: float, override: bool) -> None:
+    cache = provider(cache={"stale": written}).cache
+    assert cache is not None
+    assert cache.stale is not None
+    assert (cache.stale.length, cache.stale.override) == (seconds, override)
+
+
+@pytest.mark.parametrize(
+    ("written", "store"),
+    [("private", "private"), ("shared", "shared"), (False, None), ("off", None), ({"ttl": "1m"}, Lifetime(60.0))],
+)
+def test_what_is_kept(written: object, store: object) -> None:
+    cache = provider(cache={"store": written}).cache
+    assert cache is not None
+    assert cache.store == store
+
+
+def test_a_fallback_has_its_defaults() -> None:
+    (rung,) = provider(fallback=[{}]).fallback or ()
+    assert (rung.when, rung.status, rung.headers) == (None, 200, {})
+    assert (rung.document, rung.text, rung.file) == (None, None, None)
+
+
+def test_a_lone_word_is_a_list_of_one() -> None:
+    when = {"reason": "breaker-open", "outcome": "transient", "status": "5xx", "method": "GET"}
+    (rung,) = provider(fallback=[{"when": when}]).fallback or ()
+    assert rung.when is not None
+    assert (rung.when.reason, rung.when.outcome, rung.when.method) == (("breaker-open",), ("transient",), ("GET",))
+
+
+def test_a_json_document_is_kept_as_it_is() -> None:
+    document = {"a": [None, True, 1, 1.5, "x", {}], "at": date(2026, 11, 22)}
+    (rung,) = provider(fallback=[{"json": document}]).fallback or ()
+    assert rung.document == JsonBody({"a": [None, True, 1, 1.5, "x", {}], "at": "2026-11-22"})
+
+
+def test_reasons_and_outcomes_are_words_of_the_pipeline() -> None:
+    assert set(get_args(FallbackReason)) <= set(Reason)
+    assert set(get_args(FallbackOutcome)) == set(Verdict) - {Verdict.OK, Verdict.LOCAL}
 
 
 def test_the_deadline_step_goes_by_both_names() -> None:

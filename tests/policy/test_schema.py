@@ -37,7 +37,7 @@ def test_every_key_is_described() -> None:
 
 def test_no_null_is_offered_and_off_is() -> None:
     assert {"type": "null"} not in list(mappings(policy_schema()))
-    for step in ("timeouts", "classify", "retry", "breaker", "limit"):
+    for step in ("timeouts", "classify", "retry", "breaker", "limit", "cache", "fallback"):
         assert {"enum": ["off", False]} in policy_schema()["properties"][step]["anyOf"]
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from sidecar.errors import Verdict
-from sidecar.policy import model
+from sidecar.policy import degrade, model
 from sidecar.policy.sources import load_policies
 
 STEPS = Path(__file__).parents[2] / "docs" / "steps"
@@ -17,6 +17,8 @@ KEYS: dict[str, list[type[BaseModel]]] = {
     "retry": [model.Retry, model.Backoff, model.Hint, model.HintHeader, model.Budget],
     "breaker": [model.Breaker, model.FailureRatio, model.OpenTime],
     "limit": [model.Limit],
+    "cache": [degrade.Cache, degrade.Stale],
+    "fallback": [degrade.Fallback, degrade.FallbackWhen],
 }
 PARTS = ("YAML", "What it reports", "When it fails", "Dry run", "Anti-patterns")
 

@@ -11,7 +11,7 @@ import yaml
 from sidecar.call import Call, Handler, Outcome
 from sidecar.errors import ClientError, Reason
 from sidecar.http1.limits import PoolLimits
-from sidecar.policy.compile import Ports
+from sidecar.policy.compile import CacheGround, Ports
 from sidecar.policy.keep import Keep
 from sidecar.policy.model import ProviderPolicy, Settings
 from sidecar.policy.sources import load_policies
@@ -44,6 +44,10 @@ class Wires(Upstreams):
         self.tidied += 1
 
 
+def no_cache() -> CacheGround:
+    raise AssertionError("no policy caches anything")
+
+
 class Town:
     def __init__(self, home: Path, *policies: dict[str, Any], egress: dict[str, Any] | None = None) -> None:
         for policy in policies:
@@ -56,7 +60,7 @@ class Town:
         self.keep = Keep(clock, lambda: 0.5)
         self.wires = Wires(clock)
         self.unknown = UnknownHosts(clock, telemetry.meters.unknown_hosts)
-        ports = Ports(clock, lambda: 0.5, self.keep, self.wires.transport, telemetry)
+        ports = Ports(clock, lambda: 0.5, self.keep, self.wires.transport, telemetry, no_cache)
         self.directory = Directory(loaded, ports, self.wires, self.unknown)
 
     def route(self, authority: str, path: str = "/x") -> tuple[str, str, str]:

@@ -5,7 +5,7 @@ import logging
 import orjson
 import pytest
 
-from sidecar.call import Failure
+from sidecar.call import Failure, Reply, Served
 from sidecar.errors import ClientError, Reason, Verdict, WireError
 from sidecar.http1.message import Body
 from sidecar.telemetry.instruments import Meters
@@ -46,6 +46,8 @@ async def test_a_call_as_it_is_shown() -> None:
             {"step": "limit", "decision": "waited 0.5 s", "at_s": 0.5},
             {"step": "retry", "decision": "attempt 1 transient", "at_s": 0.5},
         ],
+        "served": None,
+        "age_s": None,
     }
 
 
@@ -158,3 +160,83 @@ async def test_a_failure_is_logged_with_its_ids_and_a_flood_is_not(caplog: pytes
     assert len(first["trace_id"]) == 32
     assert last["suppressed"] == 45
     assert "hunter2" not in str(first)
+
+
+def served(source: str, age_s: float | None = None, reason: str = "") -> Reply:
+    reply = make_reply()
+    reply.served = Served(source, age_s, reason)
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("reply", "source", "age_s", "reason"),
+    [
+        (served("cache", 12.34567), "cache", 12.346, None),
+        (served("stale", 312.0, Reason.BREAKER_OPEN), "stale", 312.0, "breaker-open"),
+        (served("stale", 90.0, "status-503"), "stale", 90.0, "status-503"),
+        (served("fallback", None, Reason.CONNECT_FAILED), "fallback", None, "connect-failed"),
+    ],
+)
+async def test_a_reply_that_stands_in_is_shown_and_counted(
+    reply: Reply, source: str, age_s: float | None, reason: str | None
+) -> None:
+    telemetry = make_telemetry({})
+    await pipeline(telemetry, FakeProvider(reply))(make_call())
+    [shown] = orjson.loads(orjson.dumps(telemetry.calls.as_json()))
+    assert (shown["served"], shown["age_s"], shown["reason"]) == (source, age_s, reason)
+    assert (shown["outcome"], shown["status"]) == ("ok", 200)
+    route = ("stripe", "get-customer")
+    assert points(telemetry.meters, "sidecar.served") == {(*route, source, reason): 1}
+    assert points(telemetry.meters, "sidecar.calls") == {(*route, "ok", "reverse"): 1}
+    assert points(telemetry.meters, "sidecar.failures") == {}
+
+
+async def test_a_reply_that_stands_in_and_is_not_waited_for() -> None:
+    telemetry = make_telemetry({})
+    body = Body()
+    reply = served("stale", 5.0, "status-503")
+    reply.body = body
+    await pipeline(telemetry, FakeProvider(reply))(make_call())
+    body.discard()
+    [shown] = telemetry.calls.as_json()
+    assert (shown["outcome"], shown["served"], shown["reason"]) == ("cancelled", "stale", "status-503")
+
+
+async def test_that_a_reply_stands_in_is_said_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    clock = FakeClock()
+    telemetry = make_telemetry({}, clock)
+    stale = pipeline(telemetry, FakeProvider(served("stale", 61.00049, Reason.ATTEMPT_TIMEOUT)))
+    with caplog.at_level(logging.WARNING, "sidecar"):
+        for _ in range(50):
+            await stale(make_call())
+        clock.advance(60)
+        await stale(make_call())
+        await pipeline(telemetry, FakeProvider(served("fallback", None, Reason.ATTEMPT_TIMEOUT)))(make_call())
+    assert [record.message for record in caplog.records] == ["a reply stands in"] * 7
+    first, *_, again, fallback = (record.__dict__ for record in caplog.records)
+    assert {name: first[name] for name in ("provider", "route", "reason", "served", "age_s", "outcome")} == {
+        "provider": "stripe",
+        "route": "get-customer",
+        "reason": "attempt-timeout",
+        "served": "stale",
+        "age_s": 61.0,
+        "outcome": "ok",
+    }
+    assert again["suppressed"] == 45
+    assert (fallback["served"], fallback["age_s"], fallback["suppressed"]) == ("fallback", None, None)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (served("cache", 1.0), None),
+        (served("stale", 70.0, "revalidating"), "revalidating"),
+        (served("stale", 70.0, "max-stale"), "max-stale"),
+    ],
+)
+async def test_a_cache_at_work_is_no_news(caplog: pytest.LogCaptureFixture, reply: Reply, reason: str | None) -> None:
+    telemetry = make_telemetry({})
+    with caplog.at_level(logging.WARNING, "sidecar"):
+        await pipeline(telemetry, FakeProvider(reply))(make_call())
+    assert caplog.records == []
+    assert telemetry.calls.as_json()[0]["reason"] == reason

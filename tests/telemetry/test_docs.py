@@ -19,7 +19,7 @@ ROWS = [line for line in PAGE.splitlines() if line.startswith("| ")]
 
 
 def in_prometheus(instrument: Instrument) -> str:
-    name = instrument.name.replace(".", "_") + ("_seconds" if instrument.unit == "s" else "")
+    name = instrument.name.replace(".", "_") + {"s": "_seconds", "By": "_bytes"}.get(instrument.unit, "")
     return name + ("_total" if instrument.kind is Kind.COUNTER else "")
 
 

@@ -15,6 +15,7 @@ def filled() -> Meters:
     meters.calls.child('str"ipe\n', "-", "ok", "reverse").add(3)
     meters.calls_active.child("stripe").add(2)
     meters.policy_age.watch(lambda: [((), 1.5)])
+    meters.cache_size.watch(lambda: [(("memory",), 4096)])
     meters.request_duration.child("GET", "api.stripe.com", 443, None, "connect-failed", "http", "stripe", "-").observe(
         0.3
     )
@@ -44,6 +45,7 @@ def test_both_formats_read_back(accept: str, parse: object, content_type: str) -
     assert samples["sidecar_calls_total", "-", "ok", "reverse", 'str"ipe\n'] == 3
     assert samples["sidecar_calls_active", "stripe"] == 2
     assert samples["sidecar_policy_age_seconds",] == 1.5
+    assert samples["sidecar_cache_size_bytes", "memory"] == 4096
     assert samples["target_info", "shop-1", "sidecar"] == 1
     labels = ("-", "443", "GET", "api.stripe.com", "connect-failed", "http", "stripe")
     assert samples["http_client_request_duration_seconds_count", *labels] == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.call import Call, Reply
+from sidecar.call import Call, Reply, Served
 from sidecar.errors import Reason, Verdict
 from sidecar.http1.message import Body
 from sidecar.rules.tracecontext import parse_traceparent
@@ -26,6 +26,40 @@ UNSET, ERROR = 0, 2
 
 def collector(receiver: Receiver, **more: str) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url, "OTEL_METRICS_EXPORTER": "none", **more}
+
+
+SERVED = [
+    (Served("cache", 12.5), {"sidecar.served": "cache", "sidecar.served.age": 12.5}),
+    (
+        Served("stale", 312.0, Reason.BREAKER_OPEN),
+        {
+            "sidecar.served": "stale",
+            "sidecar.served.age": 312.0,
+            "sidecar.served.reason": "breaker-open",
+            "sidecar.breaker": "open",
+        },
+    ),
+    (
+        Served("fallback", None, "status-503"),
+        {"sidecar.served": "fallback", "sidecar.served.reason": "status-503"},
+    ),
+]
+
+
+@pytest.mark.parametrize(("served", "said"), SERVED, ids=[served.source for served, _ in SERVED])
+async def test_a_span_says_what_stood_in(receiver: Receiver, served: Served, said: dict[str, object]) -> None:
+    telemetry = make_telemetry(collector(receiver))
+    telemetry.start()
+    reply = make_reply()
+    reply.served = served
+    await pipeline(telemetry, FakeProvider(reply))(make_call())
+    await telemetry.shutdown()
+    span = next(span for span in receiver.spans if span.kind == INTERNAL)
+    assert span.status.code == UNSET
+    found = attributes(span)
+    assert said.items() <= found.items()
+    assert "error.type" not in found
+    assert "sidecar.reason" not in found
 
 
 async def test_a_call_that_is_retried_end_to_end(receiver: Receiver) -> None:

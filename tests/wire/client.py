@@ -69,6 +69,22 @@ class Response:
         return {key: item.value for key, item in structured.dictionary(self.one(b"sidecar")).items()}
 
     @cached_property
+    def served(self) -> structured.Item | None:
+        """What stands in for the provider's word, with `age` and `reason`; None for the provider's own."""
+        return structured.dictionary(self.one(b"sidecar")).get("served")
+
+    @cached_property
+    def cache_status(self) -> dict[str, Any] | None:
+        """The parameters of our `Cache-Status`, the last of its members; None when no cache was asked."""
+        values = self.all(b"cache-status")
+        if not values:
+            return None
+        *_, item = structured.items(b", ".join(values))
+        assert item.value == "sidecar"
+        assert ("hit" in item.params) != ("fwd" in item.params), "a cache forwards or it does not (RFC 9211 2)"
+        return item.params
+
+    @cached_property
     def proxy_error(self) -> str | None:
         """The error type of `Proxy-Status`, or None when the sidecar did not make this reply."""
         values = self.all(b"proxy-status")

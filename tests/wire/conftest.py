@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,19 @@ def run_sidecar(tmp_path: Path, stage: Stage, authority: Authority) -> Iterator[
             sidecar.clear()
             sidecar.stop()
         assert "Traceback" not in sidecar.log, sidecar.log
+
+
+@pytest.fixture
+def need_files() -> Iterator[Callable[[int], None]]:
+    """Leave to open that many files, for this process and the daemons it starts; skips where the machine forbids it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def need(count: int) -> None:
+        if soft == resource.RLIM_INFINITY or soft >= count:
+            return
+        if hard != resource.RLIM_INFINITY and hard < count:
+            pytest.skip(f"needs {count} open files, the hard limit is {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+    yield need
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

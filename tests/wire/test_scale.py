@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -19,23 +18,11 @@ CALLS = 1_000
 KIB = 1024
 
 
-@pytest.fixture
-def many_files() -> Iterator[None]:
-    """Leave to open as many files as the machine allows, for this process and the daemons it starts."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = IDLE + 3 * CALLS + 500
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        pytest.skip(f"needs {needed} open files, the hard limit is {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 @pytest.mark.timeout(120)
-@pytest.mark.usefixtures("many_files")
 def test_idle_connections_and_concurrent_calls(
-    run_sidecar: Callable[..., Sidecar], record_property: Callable[..., None]
+    run_sidecar: Callable[..., Sidecar], need_files: Callable[[int], None], record_property: Callable[..., None]
 ) -> None:
+    need_files(IDLE + 3 * CALLS + 500)
     gate = Gate()
     sidecar = run_sidecar("--pool-size", str(CALLS))
     quick = sidecar.provider(serve(reply(200, b"ok")))

@@ -1,0 +1,112 @@
+"""The store of kept replies for one process: made when a policy first caches anything, opened before calls come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sidecar.clock import Clock
+from sidecar.policy.compile import CacheGround
+from sidecar.rules.cache.entry import Entry
+from sidecar.rules.cache.stale import expires_at_s
+from sidecar.steps.flight import Flights
+
+if TYPE_CHECKING:
+    from sidecar.stores.codec import Codec
+    from sidecar.stores.tier import Tier
+    from sidecar.stores.tiers import Tiers
+
+UNKNOWN_TERMS_S: Final = 30 * 86400.0
+"""How long what a slower tier brings is kept until the first request works out its terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where replies are kept, and how much of them."""
+
+    memory_bytes: int
+    disk_bytes: int | None
+    """None for no file."""
+    state: Path
+    redis: str | None = field(repr=False)
+    """A URL, password and all."""
+    secret: str | None = field(repr=False)
+    """What the fleet signs its entries with."""
+
+
+class Caching:
+    """Nothing is imported, opened or allocated until `ground` is first asked for."""
+
+    def __init__(
+        self,
+        settings: StoreSettings,
+        clock: Clock,
+        is_sick: Callable[[str], bool],
+        on_made: Callable[[Tiers, CacheGround], None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._is_sick = is_sick
+        self._on_made = on_made
+        self._ground: CacheGround | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self.tiers: Tiers | None = None
+
+    def ground(self) -> CacheGround:
+        """What compiled cache steps share."""
+        if self._ground is None:
+            self._ground = self._make()
+        return self._ground
+
+    async def open(self) -> None:
+        """Have the slower tiers ready; what cannot be had is done without. Calls before that are answered from memory
+        and by the provider."""
+        self.ground()
+        if self._opening is None and self.tiers is not None:
+            self._opening = asyncio.get_running_loop().create_task(self.tiers.open())
+        if self._opening is not None:
+            await self._opening
+
+    async def close(self) -> None:
+        """Write what waits to be written."""
+        if self._ground is not None:
+            for task in list(self._ground.flights.tasks):
+                task.cancel()
+        if self.tiers is not None and self._opening is not None:
+            await self.tiers.close()
+
+    def _make(self) -> CacheGround:
+        from sidecar.stores.codec import Codec  # noqa: PLC0415
+        from sidecar.stores.secret import fleet_secret, keep_secret  # noqa: PLC0415
+        from sidecar.stores.shelf import Shelf  # noqa: PLC0415
+        from sidecar.stores.tiers import Tiers  # noqa: PLC0415
+
+        settings = self._settings
+        secret = keep_secret(settings.state) if settings.redis is None else fleet_secret(settings.secret)
+        shelf = Shelf(settings.memory_bytes, self._is_sick)
+        self.tiers = Tiers(shelf, self._slower(Codec(secret)), self._clock, _expires_at_s)
+        ground = CacheGround(self.tiers, Flights(), secret)
+        self._on_made(self.tiers, ground)
+        return ground
+
+    def _slower(self, codec: Codec) -> list[Tier]:
+        """The fleet's first: what another sidecar has just fetched is newer than what this one had before a restart."""
+        settings = self._settings
+        tiers: list[Tier] = []
+        if settings.redis is not None:
+            from sidecar.stores.redis import RedisTier  # noqa: PLC0415
+
+            tiers.append(RedisTier(settings.redis, codec, self._clock))
+        if settings.disk_bytes is not None:
+            from sidecar.stores.disk import DiskTier  # noqa: PLC0415
+
+            tiers.append(DiskTier(settings.state / "cache.sqlite", settings.disk_bytes, codec, self._clock))
+        return tiers
+
+
+def _expires_at_s(entry: Entry) -> float:
+    terms = entry.terms
+    return entry.received_s + UNKNOWN_TERMS_S if terms is None else expires_at_s(entry, terms)

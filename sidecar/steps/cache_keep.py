@@ -1,0 +1,151 @@
+"""What of the provider's answers is kept, and who else gets them."""
+
+from __future__ import annotations
+
+from typing import final
+
+from sidecar.call import Call, Reply
+from sidecar.errors import Verdict
+from sidecar.http1.message import Headers
+from sidecar.http1.tee import Tee
+from sidecar.rules.cache.entry import URI_BYTES, Entry
+from sidecar.rules.cache.freshness import terms_of
+from sidecar.rules.cache.key import shown_url
+from sidecar.rules.cache.settings import CacheSettings
+from sidecar.rules.cache.status import forwarded
+from sidecar.rules.cache.storing import is_storable, make_entry
+from sidecar.rules.cache.validation import freshen, head_agrees
+from sidecar.steps.cache_ports import CachePorts, Lookup
+from sidecar.steps.cache_reply import add_status
+from sidecar.steps.flight import ALONE, How, Landing
+
+
+@final
+class Keeper:
+    """Puts replies into the store. One a route."""
+
+    def __init__(self, settings: CacheSettings, ports: CachePorts) -> None:
+        self._settings = settings
+        self._ports = ports
+        self._store = ports.store
+        self._flights = ports.flights
+        self._wall = ports.clock.wall
+
+    def keep(self, lookup: Lookup, reply: Reply) -> None:
+        """Keep a reply to a GET if it may be, now or when its body is whole, and say so in its `Cache-Status`."""
+        stored = self._may_keep(lookup, reply)
+        add_status(reply, forwarded(lookup.why, reply.status, stored, False))
+        if not stored:
+            self._go_alone(lookup)
+            return
+        entry = self._entry(lookup.call, reply, lookup.requested_s)
+        whole = reply.body.whole()
+        if whole is not None:
+            reply.body.unread(whole)
+            self._keep_whole(lookup, entry, whole)
+        elif reply.body.error is None:
+            self._keep_arriving(lookup, entry, reply)
+        else:
+            lookup.land(self._flights, ALONE)
+
+    def freshen(self, lookup: Lookup, entry: Entry, reply: Reply) -> tuple[Entry, bool]:
+        """An entry with what a 304 says of it, and whether by that it may still be kept (RFC 9111 4.3.4)."""
+        fresh = freshen(entry, reply.headers, lookup.requested_s, self._wall(), self._settings)
+        terms_of(fresh, self._settings)
+        authorized = b"authorization" in lookup.call.headers
+        stored = is_storable(self._settings, lookup.asked, authorized, fresh.status, Headers(fresh.fields), True)
+        if stored:
+            self._store.put(lookup.key, fresh, entry)
+        else:
+            self._store.drop(lookup.key, entry)
+        return fresh, stored
+
+    def compare(self, lookup: Lookup, reply: Reply) -> None:
+        """What a HEAD says of the GET that is kept (RFC 9111 4.3.5)."""
+        entry = lookup.entry
+        if entry is None or reply.status != 200:
+            return
+        if head_agrees(entry, reply.headers):
+            self.freshen(lookup, entry, reply)
+        else:
+            self._store.drop(lookup.key, entry)
+
+    def _may_keep(self, lookup: Lookup, reply: Reply) -> bool:
+        settings, headers = self._settings, reply.headers
+        authorized = b"authorization" in lookup.call.headers
+        return (
+            is_storable(settings, lookup.asked, authorized, reply.status, headers, reply.verdict is Verdict.OK)
+            and not _is_too_large(headers, settings.max_entry_bytes)
+            and not self._flights.is_outdated(lookup.key[:URI_BYTES], lookup.requested_s)
+        )
+
+    def _entry(self, call: Call, reply: Reply, requested_s: float) -> Entry:
+        """What is kept of a reply, but for its body; with its terms, since the store asks them how long to keep it."""
+        ports, settings = self._ports, self._settings
+        entry = make_entry(
+            settings,
+            ports.keys,
+            call.headers,
+            shown_url(ports.origin, call.target),
+            call.route,
+            call.provider,
+            ports.tags(call),
+            reply.status,
+            reply.phrase,
+            reply.headers,
+            b"",
+            requested_s,
+            self._wall(),
+        )
+        terms_of(entry, settings)
+        return entry
+
+    def _keep_whole(self, lookup: Lookup, entry: Entry, whole: bytes) -> None:
+        if len(whole) > self._settings.max_entry_bytes:
+            self._go_alone(lookup)
+            return
+        entry.body = whole
+        self._store.put(lookup.key, entry)
+        self._offer(lookup, entry, None)
+        if lookup.flight is not None:
+            self._flights.end(lookup.key, lookup.flight)
+
+    def _keep_arriving(self, lookup: Lookup, entry: Entry, reply: Reply) -> None:
+        """Pass the body on as it comes, to all who wait for it, and keep it once it is whole."""
+        key, flight, requested_s = lookup.key, lookup.flight, lookup.requested_s
+
+        def on_end(whole: bytes | None) -> None:
+            if flight is not None:
+                self._flights.end(key, flight)
+            if whole is None:
+                return
+            entry.body = whole
+            if not self._flights.is_outdated(key[:URI_BYTES], requested_s):
+                self._store.put(key, entry)
+
+        tee = Tee(reply.body, self._settings.max_entry_bytes, on_end)
+        reply.body = tee.reader()
+        tee.start()
+        self._offer(lookup, entry, tee)
+
+    def _offer(self, lookup: Lookup, entry: Entry, tee: Tee | None) -> None:
+        """Let those who wait have it, unless it is for one request only."""
+        self._flights.shares(lookup.key)
+        if lookup.flight is None:
+            return
+        terms = terms_of(entry, self._settings)
+        if terms.must_validate or (terms.lifetime_s <= terms.initial_age_s and not terms.heuristic):
+            self._go_alone(lookup)
+        else:
+            lookup.flight.land(Landing(How.KEPT, entry, tee))
+
+    def _go_alone(self, lookup: Lookup) -> None:
+        if lookup.flight is not None:
+            self._flights.go_alone(lookup.key, self._ports.clock.now())
+            lookup.land(self._flights, ALONE)
+
+
+def _is_too_large(headers: Headers, max_entry_bytes: int) -> bool:
+    """Of those that say their length."""
+    length = headers.get(b"content-length")
+    return length is not None and length.isdigit() and int(length) > max_entry_bytes
