@@ -29,6 +29,7 @@ HOT = (
     "sidecar/steps/*.py",
     "sidecar/stores/calendar.py",
     "sidecar/stores/fifo.py",
+    "sidecar/stores/ghosts.py",
     "sidecar/stores/shelf.py",
     "sidecar/telemetry/attempt_book.py",
     "sidecar/telemetry/cache_book.py",

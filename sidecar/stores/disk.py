@@ -16,9 +16,10 @@ from typing import Final
 from sidecar.clock import Clock
 from sidecar.rules.cache.entry import Key, Variants
 from sidecar.stores.codec import Codec
-from sidecar.stores.shelf import mark
+from sidecar.stores.ghosts import mark
 from sidecar.stores.sqlite import FileGoneError, SqliteCache
-from sidecar.stores.sqlite_file import Changes, FileInUseError, FileUnusableError
+from sidecar.stores.sqlite_file import Changes
+from sidecar.stores.sqlite_trouble import FileInUseError, FileUnusableError
 from sidecar.stores.tier import Batch, Counts, Name, Wanted
 
 log = logging.getLogger(__name__)

@@ -12,13 +12,13 @@ that is sick is passed over as long as healthy ones have something to give.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Iterator
 from typing import Final, final
 
 from sidecar.rules.cache.entry import URI_BYTES, Entry, Key, Variants
 from sidecar.stores.calendar import Calendar
 from sidecar.stores.fifo import Fifo, Slot
+from sidecar.stores.ghosts import Ghosts
 
 MOST_VARIANTS: Final = 32
 """Replies under one key; the one received longest ago goes first."""
@@ -83,8 +83,8 @@ class Shelf:
         self._spared: dict[str, Fifo] = {}
         """By provider, what was found at the front of a line while the provider was sick."""
         self._small_bytes = int(bound_bytes * SMALL_RATIO)
-        self._ghosts = array("I", bytes(4 * (bound_bytes // GHOST_EACH_BYTES + 64)))
-        """Marks of what left the small line lately, each in the one place where its key's digest puts it."""
+        self._ghosts = Ghosts(bound_bytes // GHOST_EACH_BYTES + 64)
+        """What left the small line lately: if it comes back, it would have been worth keeping."""
         self._calendar = Calendar()
 
     def get(self, key: Key) -> Variants:
@@ -165,7 +165,7 @@ class Shelf:
         slot = self._slots[key] = Slot(key, provider)
         if len(key) > URI_BYTES:
             self._index(key)
-        (self._main if self._is_ghost(key) else self._small).append(slot)
+        (self._main if self._ghosts.has(key) else self._small).append(slot)
         return slot
 
     def _set_variants(self, slot: Slot, variants: Variants) -> None:
@@ -232,7 +232,7 @@ class Shelf:
             self._another_round(slot, self._main, 0 if line is small else slot.hits - 1)
         else:
             if line is small:
-                self._make_ghost(slot.key)
+                self._ghosts.add(slot.key)
             self._leave(slot)
 
     def _another_round(self, slot: Slot, line: Fifo, hits: int) -> None:
@@ -278,20 +278,6 @@ class Shelf:
             return False
         self._remove(slot)
         return True
-
-    def _make_ghost(self, key: Key) -> None:
-        digits = mark(key)
-        self._ghosts[(digits >> 32) % len(self._ghosts)] = digits & 0xFFFF_FFFF
-
-    def _is_ghost(self, key: Key) -> bool:
-        """It left the small line not long ago: it would have been worth keeping."""
-        digits = mark(key)
-        return bool(self._ghosts[(digits >> 32) % len(self._ghosts)] == digits & 0xFFFF_FFFF)
-
-
-def mark(key: Key) -> int:
-    """A key's digests in 64 bits: half of the memory that the key itself would take."""
-    return int.from_bytes(key[:8], "big") ^ int.from_bytes(key[-8:], "big")
 
 
 def newest_first(entry: Entry, others: list[Entry]) -> Variants:

@@ -15,16 +15,8 @@ from typing import Any, Final, NamedTuple, TypeVar
 from sidecar.rules.cache.entry import Key
 from sidecar.stores.aio import BaseCache, NullSerializer
 from sidecar.stores.codec import Codec, Record, decode_head
-from sidecar.stores.sqlite_file import (
-    BEYOND_USE,
-    Changes,
-    FileInUseError,
-    FileUnusableError,
-    Row,
-    SqliteFile,
-    error_code,
-    set_aside,
-)
+from sidecar.stores.sqlite_file import Changes, Row, SqliteFile
+from sidecar.stores.sqlite_trouble import BEYOND_USE, FileInUseError, FileUnusableError, error_code, set_aside
 from sidecar.stores.tier import Batch, Name, Wanted, split
 from sidecar.stores.worker import Worker
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sidecar.rules.cache.entry import Key
+from sidecar.stores.sqlite_trouble import FileUnusableError, error_code, in_our_words
 
 APPLICATION_ID: Final = 0x53435243
 FORMAT: Final = 1
@@ -48,22 +49,6 @@ LAST: Final = b"\xff" * 33
 _PUT: Final = "INSERT OR REPLACE INTO record (key, until_s, used_s, size, value) VALUES (?, ?, ?, ?, ?)"
 
 
-BEYOND_USE: Final = {
-    sqlite3.SQLITE_CORRUPT: "corrupt",
-    sqlite3.SQLITE_NOTADB: "corrupt",
-    sqlite3.SQLITE_READONLY: "read-only",
-}
-"""What SQLite says of a file that another should take the place of, in a word."""
-
-
-class FileUnusableError(Exception):
-    """The file as it is cannot be used; the text is one word that says why."""
-
-
-class FileInUseError(Exception):
-    """Another process has it."""
-
-
 class Row(NamedTuple):
     """One record to be written."""
 
@@ -93,7 +78,7 @@ class SqliteFile:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         self._database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
-            with _in_our_words():
+            with in_our_words():
                 self._prepare(secret)
                 self.size_bytes = self._one("SELECT total(size) FROM record")
         except BaseException:
@@ -257,36 +242,8 @@ class SqliteFile:
             raise
 
 
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error as error:
-        code = error_code(error)
-        if code == sqlite3.SQLITE_BUSY:
-            raise FileInUseError from None
-        if code in BEYOND_USE:
-            raise FileUnusableError(BEYOND_USE[code]) from None
-        raise
-
-
-def error_code(error: sqlite3.Error) -> int:
-    """SQLite's primary result code; 0 for an error of Python's."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
 def weight(value_bytes: int) -> int:
     """What a record of so many bytes is counted as: long ones take whole pages."""
     if value_bytes < LEAST_BYTES:
         return LEAST_BYTES
     return -(-value_bytes // PAGE_BYTES) * PAGE_BYTES + ROW_BYTES
-
-
-def set_aside(path: Path, reason: str, now_s: float) -> None:
-    """Rename a file that cannot be used, so that somebody may look at it; of those, only the last is kept. Raises
-    OSError."""
-    for older in path.parent.glob(f"{path.name}.*-[0-9]*"):
-        older.unlink(missing_ok=True)
-    path.rename(path.with_name(f"{path.name}.{reason}-{int(now_s)}"))
-    for journal in ("-wal", "-shm", "-journal"):
-        path.with_name(path.name + journal).unlink(missing_ok=True)

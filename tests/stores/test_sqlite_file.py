@@ -9,16 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.stores.sqlite_file import (
-    LEAST_BYTES,
-    SLACK_RATIO,
-    FileInUseError,
-    FileUnusableError,
-    Row,
-    SqliteFile,
-    set_aside,
-    weight,
-)
+from sidecar.stores.sqlite_file import LEAST_BYTES, SLACK_RATIO, Row, SqliteFile, weight
+from sidecar.stores.sqlite_trouble import FileInUseError, FileUnusableError
 from tests.stores.entries import make_key
 
 MIB = 1024 * 1024
@@ -171,7 +163,8 @@ def test_what_was_sealed_with_another_secret_is_dropped(files: Files) -> None:
 
 def test_of_two_processes_one_has_it(files: Files) -> None:
     put(files(), 1)
-    script = "import sys; from pathlib import Path; from sidecar.stores.sqlite_file import *\n"
+    script = "import sys; from pathlib import Path; from sidecar.stores.sqlite_file import SqliteFile\n"
+    script += "from sidecar.stores.sqlite_trouble import FileInUseError\n"
     script += "try: SqliteFile(Path(sys.argv[1]), 9999999, b's', float)\nexcept FileInUseError: print('in use')"
     done = subprocess.run([sys.executable, "-c", script, files.path], capture_output=True, text=True, check=True)
     assert done.stdout == "in use\n"
@@ -215,15 +208,6 @@ def test_a_torn_file_is_found_out(files: Files) -> None:
     files.path.write_bytes(torn)
     with pytest.raises((sqlite3.DatabaseError, FileUnusableError), match=r"malformed|corrupt"):
         put(files(), *range(300))
-
-
-def test_only_the_last_unusable_file_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "cache.sqlite"
-    for number, reason in enumerate(("corrupt", "older")):
-        path.write_bytes(reason.encode())
-        Path(f"{path}-wal").write_bytes(b"")
-        set_aside(path, reason, 100.5 + number)
-    assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == {"cache.sqlite.older-101": b"older"}
 
 
 def test_long_records_weigh_whole_pages() -> None:

@@ -11,8 +11,9 @@ from typing import final
 ROUTE_SICK_AFTER = 2
 """One failure alone may be a single bad item's."""
 KEY_SICK_AFTER = 1
-FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 30.0
+WAIT_S = 1.0
+"""Between two refreshes while sick. It need not grow: the breaker holds back what it does not want to reach the provider,
+and says for how long."""
 
 
 @final
@@ -53,5 +54,4 @@ class Health:
         `wait_s` is how long to stay away, if anybody said."""
         self.reason = reason
         self._failures = max(self._failures + 1, self._sick_after if refused else 0)
-        doubled_s = FIRST_WAIT_S * 2.0 ** min(self._failures - 1, 10)
-        self._try_at_s = now_s + (wait_s if wait_s is not None else min(doubled_s, LONGEST_WAIT_S))
+        self._try_at_s = now_s + (WAIT_S if wait_s is None else wait_s)
