@@ -13,13 +13,17 @@ class Tee:
     """Everything is kept until it grows past `keep_bytes`; so long, readers may still join, and nobody is waited for.
 
     After that nothing is kept and the slowest reader sets the pace. `on_end` is told what was kept: None for a body
-    that was too large or did not come to its end.
+    that was too large or did not come to its end. A body without a known end (`endless`) is given up with its last
+    reader, since a stream of events may go on for ever.
     """
 
-    __slots__ = ("_keep_bytes", "_kept", "_kept_bytes", "_on_end", "_readers", "_source", "keeps")
+    __slots__ = ("_endless", "_keep_bytes", "_kept", "_kept_bytes", "_on_end", "_readers", "_source", "keeps")
 
-    def __init__(self, source: Body, keep_bytes: int, on_end: Callable[[bytes | None], None]) -> None:
+    def __init__(
+        self, source: Body, keep_bytes: int, on_end: Callable[[bytes | None], None], *, endless: bool = False
+    ) -> None:
         self._source = source
+        self._endless = endless
         self._keep_bytes = keep_bytes
         self._on_end = on_end
         self._kept: list[bytes] = []
@@ -53,9 +57,11 @@ class Tee:
             self._source.let_go_on()
 
     def leave(self, reader: Reader) -> None:
-        """A reader wants no more. What is being kept is read to its end all the same: it was asked for once."""
+        """A reader wants no more. What is being kept is read to its end all the same, if that is known to come."""
         if reader in self._readers:
             self._readers.remove(reader)
+        if self.keeps and self._endless and not self._readers:
+            self._give_up_keeping()
         self.settle()
 
     def _feed(self, data: bytes) -> None:

@@ -75,6 +75,13 @@ Store: TypeAlias = Annotated[
 ]
 
 
+def _targeted_field(value: object) -> str:
+    name = parse_header_name(value)
+    if name.lower() in ("cache-control", "expires"):
+        raise NotUnderstood("a targeted header such as CDN-Cache-Control", f"{name} counts without being named")
+    return name
+
+
 def _tag(value: object) -> str:
     if isinstance(value, str) and _TAG.fullmatch(value):
         return value
@@ -99,6 +106,9 @@ def _own_field(value: object) -> str:
     return name
 
 
+TargetedField: TypeAlias = Annotated[
+    str, PlainValidator(_targeted_field), text_schema("^[!-9;-~]+$", "CDN-Cache-Control")
+]
 Tag: TypeAlias = Annotated[str, PlainValidator(_tag), text_schema("^[!-+\\--~]+$", "invoices", "customer-{id}")]
 FieldValue: TypeAlias = Annotated[str, PlainValidator(_field_value), text_schema("^[ -~]*$", "max-age=60")]
 OwnField: TypeAlias = Annotated[str, PlainValidator(_own_field), text_schema("^[!-9;-~]+$", "Content-Type")]

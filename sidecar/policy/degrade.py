@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
 
-from sidecar.policy.bodies import AttachedFile, FieldValue, JsonDocument, OwnField, Store, Tag
+from sidecar.policy.bodies import AttachedFile, FieldValue, JsonDocument, OwnField, Store, Tag, TargetedField
 from sidecar.policy.fields import HeaderName, Method, OneOrSeveral, OrOff, Several, StatusTest, several
 from sidecar.policy.shape import Model
 from sidecar.policy.units import Duration, Size
@@ -41,6 +41,11 @@ class Cache(Model):
     )
     stale: OrOff[Annotated[Stale, BeforeValidator(_stale, json_schema_input_type=str | Stale)]] = Field(
         None, description="How long a kept reply may stand in past its life when the provider fails, or off."
+    )
+    targets: Several[TargetedField] | None = Field(
+        None,
+        description="Response headers that are obeyed in place of Cache-Control and Expires, the most apt first; "
+        "[CDN-Cache-Control] for store: shared, and none for private, when left out.",
     )
     vary_on: Several[HeaderName] = Field(
         (), description="Request headers that tell replies apart, whatever the provider's Vary says."

@@ -44,6 +44,8 @@ MEDIA_TYPES: Final = {
     ".pdf": b"application/pdf",
 }
 """What a fallback's file is by its ending; `application/octet-stream` otherwise."""
+USUAL_TARGETS: Final[dict[Rules, tuple[bytes, ...]]] = {Rules.PRIVATE: (), Rules.SHARED: (b"cdn-cache-control",)}
+"""The fields that a cache obeys in place of Cache-Control if its policy names none."""
 PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 
@@ -106,11 +108,16 @@ def cache(settings: Settings) -> CacheSettings | None:
         ttl_s,
         stale_s=0.0 if stale is None else stale.length,
         override=stale is not None and stale.override,
-        vary_on=tuple(dict.fromkeys(name.lower().encode() for name in said.vary_on)),
+        targets=USUAL_TARGETS[rules] if said.targets is None else _field_names(said.targets),
+        vary_on=_field_names(said.vary_on),
         coalesce=said.coalesce,
         max_entry_bytes=said.max_entry,
         tags=said.tags,
     )
+
+
+def _field_names(names: tuple[str, ...]) -> tuple[bytes, ...]:
+    return tuple(dict.fromkeys(name.lower().encode() for name in names))
 
 
 def fallback(policy: ProviderPolicy, route: Route | None) -> tuple[Rung, ...]:

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import final
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply, Served
-from sidecar.errors import Reason, Verdict
-from sidecar.http1.message import NO_BODY, Headers
+from sidecar.errors import Reason, Verdict, WireError
+from sidecar.http1.message import NO_BODY, Body, Headers
 from sidecar.rules.cache.asked import ANYTHING, Asked, ask
 from sidecar.rules.cache.entry import Key
 from sidecar.rules.cache.health import Health
@@ -56,7 +56,7 @@ def _bind_cache(inner: Handler, settings: CacheSettings, ports: CachePorts, dry_
     detail = "" if settings.ttl_s is None else "ttl-by-policy"
     change = _bind_change(inner, ports, "method")
     fetch = Fetch(inner, settings, ports)
-    refresher = Refresher(fetch, ports)
+    refresher = Refresher(fetch, ports, settings.max_entry_bytes)
     dry = _bind_dry(fetch, ports)
 
     async def cache(call: Call) -> Outcome:
@@ -153,9 +153,10 @@ def _bind_dry(fetch: Fetch, ports: CachePorts) -> Callable[[Call, Key, Asked, Pl
 class Refresher:
     """Asks the provider anew behind the back of those who are served a stale reply meanwhile."""
 
-    def __init__(self, fetch: Fetch, ports: CachePorts) -> None:
+    def __init__(self, fetch: Fetch, ports: CachePorts, most_bytes: int) -> None:
         self._fetch = fetch
         self._ports = ports
+        self._most_bytes = most_bytes
 
     def refresh(self, call: Call, key: Key, found: Plan, ailing: Health | None) -> None:
         """Begin one, unless one is under way or it is too early after a failure."""
@@ -179,8 +180,10 @@ class Refresher:
         try:
             outcome = await self._fetch.ask(Lookup(call, key, ANYTHING, found.entry, found.why, flight=flight))
             if isinstance(outcome, Reply):
-                # What is being kept goes on arriving without us.
-                outcome.body.discard()
+                await self._take(outcome.body, call.deadline_s)
+        except WireError as error:
+            extra = {"provider": call.provider, "route": call.route, "reason": error.reason}
+            log.info("a refresh broke off", extra=extra)
         except Exception:
             log.exception(
                 "a refresh failed", extra={"provider": call.provider, "route": call.route, "call_id": call.id}
@@ -190,6 +193,15 @@ class Refresher:
             if flight.landing is None:
                 ports.flights.end(key, flight)
                 flight.land(GONE)
+
+    async def _take(self, body: Body, deadline_s: float) -> None:
+        """Read a body that is being kept, for as long as it may be and a refresh may take."""
+        giving_up = self._ports.clock.at(deadline_s, body.discard)
+        left_bytes = self._most_bytes
+        while left_bytes >= 0 and (piece := await body.read()):
+            left_bytes -= len(piece)
+        giving_up.cancel()
+        body.discard()
 
 
 def _again(call: Call, now_s: float, within_s: float) -> Call:

@@ -123,7 +123,8 @@ class Keeper:
             if not self._flights.is_outdated(key[:URI_BYTES], requested_s):
                 self._store.put(key, entry)
 
-        tee = Tee(reply.body, self._settings.max_entry_bytes, on_end)
+        endless = b"content-length" not in reply.headers
+        tee = Tee(reply.body, self._settings.max_entry_bytes, on_end, endless=endless)
         reply.body = tee.reader()
         tee.start()
         self._offer(lookup, entry, tee)

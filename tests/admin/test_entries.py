@@ -55,7 +55,7 @@ def test_an_entry_on_one_line() -> None:
         "route": "get-customer",
         "tags": ("a",),
         "partition": "64656667",
-        "size_bytes": entry().size_bytes,
+        "size_bytes": entry(tags=("a",)).size_bytes,
         "age_s": 12.0,
         "ttl_s": 48.0,
         "stale_left_s": 3648.0,

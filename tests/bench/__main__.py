@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import measures
+from tests.bench import caching, measures
 from tests.bench.machine import BenchError, choose_cores, describe, raise_file_limit
 from tests.bench.measures import SMALL, WORKLOADS, Plan
 from tests.bench.peers import PEERS
@@ -21,6 +21,7 @@ PHASES = {
     "rest": measures.at_rest,
     "memory": measures.in_memory,
     "policies": measures.many_policies,
+    "cache": caching.caches,
 }
 
 

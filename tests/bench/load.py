@@ -7,9 +7,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 
 from tests.bench.machine import BenchError, Cores, Process, require
@@ -23,6 +24,7 @@ CHUNK_BYTES = 256 * 1024
 MOST_LATE_US = 1000
 OPEN_LOAD_TRIES = 5
 SAMPLE_BYTES = 4 * 1024 * 1024
+RUNS = count()
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Workload:
 
     method: str
     size: str
+    place: str = "bench"
+    """The path of the folder that the pages are in, its provider first."""
+    distinct: bool = False
+    """Every call has a URL of its own."""
 
     @property
     def title(self) -> str:
@@ -38,7 +44,7 @@ class Workload:
 
     @property
     def target(self) -> str:
-        return f"/bench/{page(self.size if self.method == 'GET' else '0.5 KiB')}"
+        return f"/{self.place}/{page(self.size if self.method == 'GET' else '0.5 KiB')}"
 
     @property
     def body_bytes(self) -> int:
@@ -63,6 +69,8 @@ def saturate(process: Process, port: int, workload: Workload, seconds: int, core
     """Closed loop on 32 connections from the load's core; every answer must be a 200."""
     argv = [wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(TEMPLATES / "load.lua")]
     argv += [f"http://127.0.0.1:{port}{workload.target}", "--", workload.method, str(workload.body_bytes)]
+    if workload.distinct:
+        argv.append(f"run{next(RUNS)}")
     before_s = process.cpu_s()
     result = _on_core(argv, cores.load, seconds + 30)
     cpu_s = process.cpu_s() - before_s
@@ -152,6 +160,16 @@ def idle_connections(port: int, count: int) -> Iterator[None]:
     finally:
         for sock in held:
             sock.close()
+
+
+def equal_calls(port: int, target: str, calls: int) -> None:
+    """That many calls of the same page at once, each on a connection of its own; every answer must be a 200."""
+    with ExitStack() as stack:
+        socks = [stack.enter_context(connected(port)) for _ in range(calls)]
+        for sock in socks:
+            sock.sendall(request(port, "GET", target))
+        for sock in socks:
+            head(sock)
 
 
 def download(proxy: Running) -> Iterator[int]:

@@ -95,6 +95,11 @@ def _daemon(site: Site, name: str, tree: Path, policies: Path | None) -> Peer:
     )
 
 
+def diskless(daemon: Peer) -> Peer:
+    """The same with a cache in memory alone."""
+    return replace(daemon, argv=[*daemon.argv, "--cache-disk", "off"])
+
+
 def unobserved(daemon: Peer) -> Peer:
     """The same without a collector, as it is when nothing is configured."""
     environ = {name: value for name, value in daemon.environ.items() if not name.startswith("OTEL_")}
@@ -102,14 +107,23 @@ def unobserved(daemon: Peer) -> Peer:
 
 
 def bench_policies(site: Site, others: int = 0) -> Path:
-    """A directory with the bench's two policies, and as many others of ten routes each."""
+    """A directory with the bench's own policies, and as many others of ten routes each."""
     folder = _folder(site, "policies")
-    for name, port in (("bench", site.provider_port), ("uploads", site.uploads.port)):
-        fill("policy.yaml", folder / f"{name}.yaml", name=name, provider_port=port, ca_file=site.ca_file)
+    for name, port, cache in (
+        ("bench", site.provider_port, "off"),
+        ("uploads", site.uploads.port, "off"),
+        ("kept", site.provider_port, "{store: shared}"),
+        ("crowd", site.crowd.port, "{store: shared}"),
+    ):
+        _policy(site, folder, name, port, cache)
     for number in range(others):
-        name = f"other-{number:04}"
-        fill("policy.yaml", folder / f"{name}.yaml", name=name, provider_port=443, ca_file=site.ca_file)
+        _policy(site, folder, f"other-{number:04}", 443, "off")
     return folder
+
+
+def _policy(site: Site, folder: Path, name: str, port: int, cache: str) -> None:
+    values = {"name": name, "provider_port": port, "ca_file": site.ca_file, "cache": cache}
+    fill("policy.yaml", folder / f"{name}.yaml", **values)
 
 
 def envoy(site: Site) -> Peer:
@@ -128,6 +142,7 @@ def envoy(site: Site) -> Peer:
         admin_port=admin_port,
         provider_port=site.provider_port,
         uploads_port=site.uploads.port,
+        crowd_port=site.crowd.port,
         collector_port=site.collector.port,
         ca_file=site.ca_file,
     )
@@ -145,6 +160,7 @@ def nginx(site: Site) -> Peer:
         port=port,
         provider_port=site.provider_port,
         uploads_port=site.uploads.port,
+        crowd_port=site.crowd.port,
         ca_file=site.ca_file,
     )
     return Peer("nginx", port, [site.nginx, "-c", str(config)], (port, None), folder)

@@ -20,6 +20,8 @@ SIZES = {"0.5 KiB": KIB // 2, "16 KiB": 16 * KIB, "256 KiB": 256 * KIB}
 """Bodies of the load, by the name they have in the table."""
 BIG_BYTES = 1024 * KIB * KIB
 """The body that must stream."""
+CROWD_S = 1.0
+"""How long the crowd's answer takes: all of it must have come by then."""
 
 
 def fill(template: str, target: Path, **values: object) -> Path:
@@ -44,6 +46,7 @@ class Site:
         self.direct_port = free_port()
         self.collector = Collector()
         self.uploads = Uploads(self.authority)
+        self.crowd = Crowd(self.authority)
         self._provider: Process | None = None
 
     @property
@@ -81,6 +84,7 @@ class Site:
             self._provider.stop()
         self.collector.stop()
         self.uploads.stop()
+        self.crowd.stop()
 
 
 def page(size: str) -> str:
@@ -192,8 +196,49 @@ class Uploads:
         self._server.server_close()
 
 
+class Crowd:
+    """A provider over TLS that takes its time, says how long its answer is good for, and counts the calls."""
+
+    def __init__(self, authority: Authority) -> None:
+        context = authority.localhost.server_context()
+        self.asked = 0
+        counting = threading.Lock()
+        crowd, never = self, threading.Event()
+
+        class Answer(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                self.request = context.wrap_socket(self.request, server_side=True)
+                super().setup()
+
+            def do_GET(self) -> None:
+                with counting:
+                    crowd.asked += 1
+                never.wait(CROWD_S)
+                body = reply(SIZES["0.5 KiB"])
+                self.send_response(200)
+                self.send_header("Cache-Control", "max-age=3600")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                """Silent."""
+
+        self._server = _Quiet(("127.0.0.1", 0), Answer)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 class _Quiet(ThreadingTCPServer):
     allow_reuse_address = True
+    request_queue_size = 1024
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A proxy that hangs up is noticed by whoever sent the upload."""

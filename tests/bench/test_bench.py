@@ -90,5 +90,5 @@ def test_replies_are_json_of_their_exact_size(size: int) -> None:
 
 
 def test_templates_are_filled_whole(tmp_path: Path) -> None:
-    file = fill("policy.yaml", tmp_path / "policy.yaml", name="bench", provider_port=1, ca_file="/ca.pem")
+    file = fill("policy.yaml", tmp_path / "policy.yaml", name="bench", provider_port=1, ca_file="/ca.pem", cache="off")
     assert "{{" not in file.read_text()

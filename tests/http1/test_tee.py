@@ -127,6 +127,19 @@ async def test_what_is_kept_is_read_to_its_end_though_all_readers_left() -> None
     assert (kept.told, feeder.abandoned) == ([b"all the same"], False)
 
 
+async def test_what_may_never_end_is_given_up_with_its_last_reader() -> None:
+    feeder, kept = Feeder(), Kept()
+    source = Body(feeder)
+    tee = Tee(source, 100, kept, endless=True)
+    first, second = tee.reader(), tee.reader()
+    tee.start()
+    source.feed(b"event")
+    first.discard()
+    assert not source.done
+    second.discard()
+    assert (source.done, feeder.abandoned, kept.told) == (True, True, [None])
+
+
 async def test_what_is_not_kept_is_given_up_once_nobody_reads() -> None:
     feeder, source, tee, _ = make_tee(keep_bytes=3)
     reader = tee.reader()

@@ -130,7 +130,7 @@ def test_hint_headers() -> None:
 def test_a_cache_has_its_defaults() -> None:
     cache = provider(cache={}).cache
     assert cache is not None
-    assert (cache.store, cache.ttl, cache.stale, cache.vary_on) == ("private", None, None, ())
+    assert (cache.store, cache.ttl, cache.stale, cache.targets, cache.vary_on) == ("private", None, None, None, ())
     assert (cache.coalesce, cache.max_entry, cache.tags) == (True, 1024 * 1024, ())
 
 

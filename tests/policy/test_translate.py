@@ -42,6 +42,7 @@ def test_every_word_of_a_cache_reaches_it(load: Load) -> None:
         60.0,
         stale_s=3600.0,
         override=True,
+        targets=(b"cdn-cache-control",),
         vary_on=(b"x-tenant",),
         coalesce=False,
         max_entry_bytes=65536,
@@ -50,6 +51,34 @@ def test_every_word_of_a_cache_reaches_it(load: Load) -> None:
     assert route is not None
     assert settings is not None
     assert route == replace(settings, tags=("{kind}-{id}",))
+
+
+@pytest.mark.parametrize(
+    ("written", "targets"),
+    [
+        ("{store: private}", ()),
+        ("{store: shared}", (b"cdn-cache-control",)),
+        ("{store: shared, targets: []}", ()),
+        ("{targets: [CDN-Cache-Control]}", (b"cdn-cache-control",)),
+        (
+            "{store: shared, targets: [Acme-Cache-Control, acme-cache-control, CDN-Cache-Control]}",
+            (b"acme-cache-control", b"cdn-cache-control"),
+        ),
+    ],
+)
+def test_a_shared_cache_obeys_what_is_said_to_cdns_unless_the_policy_says_otherwise(
+    load: Load, written: str, targets: tuple[bytes, ...]
+) -> None:
+    settings = translate.cache(load(f"cache: {written}"))
+    assert settings is not None
+    assert settings.targets == targets
+
+
+def test_a_routes_own_store_brings_its_own_targets(load: Load) -> None:
+    policy = load('cache: {store: shared}\nroutes: [{name: a, match: {path: "/"}, cache: {store: private}}]\n')
+    settings = translate.cache(policy.routes[0])
+    assert settings is not None
+    assert settings.targets == ()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sidecar.call import Call, Failure, Outcome, Reply
-from sidecar.errors import Reason, Verdict
+from sidecar.errors import Reason, Verdict, WireError
 from sidecar.http1.message import Body
 from sidecar.rules.cache.health import ROUTE_SICK_AFTER, Health
 from sidecar.rules.cache.key import Keys
@@ -402,6 +402,49 @@ async def test_while_it_is_revalidated_it_may_be_served() -> None:
     assert b"if-none-match" not in bench.provider.calls[1].headers
     assert await read(await bench.get()) == b"new"
     assert bench.book.counts["while"] == 1
+
+
+async def test_a_refresh_takes_a_body_that_comes_in_pieces() -> None:
+    body = Body()
+    bench = Bench(good(cache_control="max-age=60, stale-while-revalidate=30"), good(body))
+    await bench.get()
+    bench.clock.advance(70)
+    await bench.get()
+    await turn_loop()
+    body.feed(b"new ")
+    await turn_loop()
+    body.feed(b"body")
+    body.finish()
+    await turn_loop()
+    assert await read(await bench.get()) == b"new body"
+    assert (bench.flights.tasks, bench.flights.by_key, bench.clock.pending) == (set(), {}, 0)
+
+
+async def test_a_refresh_that_brings_no_end_is_given_up() -> None:
+    body = Body()
+    bench = Bench(good(cache_control="max-age=60, stale-while-revalidate=300"), good(body), good(b"new"))
+    await bench.get()
+    bench.clock.advance(70)
+    await bench.get()
+    await turn_loop()
+    body.feed(b"event")
+    bench.clock.advance(30)
+    await turn_loop()
+    assert (body.done, bench.flights.tasks, bench.flights.by_key) == (True, set(), {})
+
+
+async def test_a_refresh_that_breaks_off_leaves_what_was_there(caplog: pytest.LogCaptureFixture) -> None:
+    body = Body()
+    bench = Bench(good(cache_control="max-age=60, stale-while-revalidate=300"), good(body), good(b"new"))
+    await bench.get()
+    bench.clock.advance(70)
+    await bench.get()
+    await turn_loop()
+    body.fail(WireError(Reason.REPLY_INCOMPLETE, "cut"))
+    await turn_loop()
+    assert await read(await bench.get()) == b"hello"
+    assert bench.flights.tasks != set(), "and is tried again"
+    assert "Traceback" not in caplog.text
 
 
 async def test_a_fault_of_ours_in_a_refresh_is_logged_and_lets_others_go(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 import sidecar.telemetry
-from sidecar.telemetry.calls import CallEntry
 from sidecar.telemetry.instruments import MAX_CHILDREN, Meters
 from sidecar.telemetry.logs import FIELDS
 from sidecar.telemetry.meters import Instrument, Kind
+from tests.fakes import FakeProvider, make_call
+from tests.telemetry.harness import make_telemetry, pipeline
 
 SOURCES = Path(sidecar.telemetry.__file__).parent
 PAGE = (SOURCES.parents[1] / "docs" / "telemetry.md").read_text(encoding="utf-8")
@@ -42,9 +43,18 @@ def test_every_attribute_of_a_span_is_named(name: str) -> None:
     assert [attribute for attribute in sorted(found) if f"`{attribute}`" not in PAGE] == []
 
 
-@pytest.mark.parametrize("field", [*FIELDS, *CallEntry._fields, "ts", "level", "message", "logger", "exception", "at"])
-def test_every_field_of_lines_and_calls_is_named(field: str) -> None:
+@pytest.mark.parametrize("field", [*FIELDS, "ts", "level", "message", "logger", "exception", "at"])
+def test_every_field_of_lines_is_named(field: str) -> None:
     assert f"`{field}`" in PAGE
+
+
+async def test_every_field_of_calls_is_named() -> None:
+    telemetry = make_telemetry({})
+    call = make_call()
+    call.note("limit", "waited 0.5 s", call.started_s)
+    await pipeline(telemetry, FakeProvider())(call)
+    [shown] = telemetry.calls.as_json()
+    assert [field for field in (*shown, *shown["decisions"][0]) if f"`{field}`" not in PAGE] == []
 
 
 def test_every_variable_is_named() -> None:

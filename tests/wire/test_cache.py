@@ -6,9 +6,21 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.menu import head_of, name_target, raw, reply, serve, until_close
-from tests.providers import Answer, Connection, Request
-from tests.wire.client import Response
+from tests.menu import (
+    after,
+    chunked,
+    echo,
+    head_of,
+    interim,
+    name_target,
+    raw,
+    reply,
+    serve,
+    until_close,
+    upgrade_echo,
+)
+from tests.providers import Answer, Connection, Gate, Request
+from tests.wire.client import Response, eventually
 from tests.wire.daemon import Served, Sidecar
 
 PRIVATE = {"store": "private"}
@@ -137,6 +149,39 @@ def test_two_spellings_of_one_target_are_one(sidecar: Sidecar) -> None:
     assert not is_hit(served.get("/v1/~user?q=%C3%A8"))
 
 
+def test_an_old_client_gets_it_too(sidecar: Sidecar) -> None:
+    served = sidecar.provider(serve(chunked(b"one", b"two", fields=[FRESH])), cache=PRIVATE)
+    for _ in range(2):
+        response = sidecar.exchange(served.message("GET", "/", version="1.0"))
+        assert (response.status, response.body) == (200, b"onetwo")
+    assert len(served.requests) == 1
+
+
+def test_what_surrounds_a_reply_goes_on_once(sidecar: Sidecar) -> None:
+    """Early hints and trailers are for whoever waited for the provider."""
+    whole = chunked(b"body", trailers=[b"X-Sum: 1"], fields=[FRESH, b"Trailer: X-Sum"])
+    served = sidecar.provider(serve(interim(103, b"Link: </x>", then=whole)), cache=PRIVATE)
+    first, second = served.get(), served.get()
+    assert ([one.status for one in first.interims], first.trailers) == ([103], [(b"X-Sum", b"1")])
+    assert (second.interims, second.body) == ([], b"body")
+    assert is_hit(second)
+
+
+def test_an_upgrade_passes_by(sidecar: Sidecar) -> None:
+    served = sidecar.provider(upgrade_echo(), cache={"ttl": "1h"})
+    for _ in range(2):
+        with sidecar.connect() as client:
+            client.send(served.message("GET", "/", b"Upgrade: websocket", b"Connection: Upgrade"))
+            assert client.response().status == 101
+            assert client.exactly(7) == b"welcome"
+    assert len(served.requests) == 2
+
+
+def test_a_get_with_a_body_passes_by(sidecar: Sidecar) -> None:
+    served = sidecar.provider(serve(echo()), cache={"ttl": "1h"})
+    assert [served.call("GET", "/search", body=body).body for body in (b"one", b"two")] == [b"one", b"two"]
+
+
 # Apart.
 
 
@@ -188,6 +233,22 @@ def test_what_is_private_is_not_for_a_shared_cache(sidecar: Sidecar) -> None:
     shared = sidecar.provider(serve(private), cache=SHARED)
     assert [is_hit(own.get()) for _ in range(2)] == [False, True]
     assert [is_hit(shared.get()) for _ in range(2)] == [False, False]
+
+
+def test_what_is_said_to_cdns_is_obeyed_by_a_shared_cache_and_passed_on(sidecar: Sidecar) -> None:
+    said = reply(200, b"", b"Cache-Control: no-store", b"CDN-Cache-Control: max-age=600", b"Expires: 0")
+    shared = sidecar.provider(serve(said), cache=SHARED)
+    others = [sidecar.provider(serve(said), cache=cache) for cache in (PRIVATE, SHARED | {"targets": []})]
+    assert [is_hit(served.get()) for served in (shared, *others) for _ in range(2)] == [
+        *(False, True),
+        *(False, False),
+        *(False, False),
+    ]
+    kept = shared.get()
+    assert kept.cache_status is not None
+    assert 590 <= kept.cache_status["ttl"] <= 600
+    fields = [kept.one(name) for name in (b"cache-control", b"cdn-cache-control", b"expires")]
+    assert fields == [b"no-store", b"max-age=600", b"0"]
 
 
 def test_an_authorised_reply_is_not_for_a_shared_cache_unless_it_says_so(sidecar: Sidecar) -> None:
@@ -372,6 +433,20 @@ def test_a_change_that_failed_forgets_nothing(sidecar: Sidecar) -> None:
     served.get()
     assert served.call("POST", "/", body=b"x").status == 422
     assert is_hit(served.get())
+
+
+def test_what_was_asked_before_a_change_is_not_kept_after_it(sidecar: Sidecar) -> None:
+    gate = Gate()
+    served = sidecar.provider(
+        serve(after(gate, reply(200, b"old", FRESH)), reply(204), reply(200, b"new")), cache=PRIVATE
+    )
+    with sidecar.connect() as client:
+        client.send(served.message("GET", "/"))
+        eventually(lambda: gate.waiting)
+        assert served.call("PUT", "/", body=b"new").status == 204
+        gate.open()
+        assert client.response().body == b"old"
+    assert served.get().body == b"new"
 
 
 # What the policy says over the provider's head.

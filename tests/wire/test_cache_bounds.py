@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -96,6 +97,25 @@ def test_an_application_that_leaves_in_the_middle_leaves_nothing_cut(sidecar: Si
         assert client.head().status == 200
         client.reset()
     assert {served.get().body for _ in range(2)} == {body}
+
+
+@pytest.mark.parametrize("directive", [b"no-cache", b"max-age=600"])
+def test_a_stream_of_events_ends_with_its_reader(sidecar: Sidecar, directive: bytes) -> None:
+    """It has no end that could be waited for, and the provider may do work for each event."""
+
+    async def events(connection: Connection, _request: Request) -> None:
+        fields = b"Content-Type: text/event-stream", b"Cache-Control: " + directive, b"Transfer-Encoding: chunked"
+        await connection.send(head_of(200, *fields))
+        while True:
+            await connection.send(chunk(b"data: 1\n\n"))
+            await asyncio.sleep(0.01)
+
+    served = sidecar.provider(serve(events), cache=CACHE | {"stale": "1h"})
+    with sidecar.connect() as client:
+        client.send(served.message("GET", "/events"))
+        assert client.head().status == 200
+        assert client.chunk()
+    assert eventually(served.provider.connections[0].ended.is_set)
 
 
 def test_memory_stays_within_its_bound(run_sidecar: Callable[..., Sidecar]) -> None:

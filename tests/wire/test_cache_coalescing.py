@@ -79,6 +79,25 @@ def test_credentials_never_share_a_call(sidecar: Sidecar, line: bytes) -> None:
             assert client.response().body.endswith(b"%d" % number)
 
 
+def test_another_variant_is_asked_for(sidecar: Sidecar) -> None:
+    """That a reply varies is known only when it is there: who waited and wants another goes on."""
+    gate = Gate()
+
+    async def by_language(connection: Connection, request: Request) -> None:
+        await gate.passed()
+        fields = FRESH, b"Vary: Accept-Language"
+        await reply(200, request.one(b"accept-language"), *fields)(connection, request)
+
+    served = sidecar.provider(serve(by_language), cache=CACHE)
+    with ExitStack() as stack:
+        clients = [asking(stack, served, 1, b"Accept-Language: " + name)[0] for name in (b"de", b"fr", b"de")]
+        eventually(lambda: gate.waiting)
+        all_read(served)
+        gate.open()
+        assert [client.response().body for client in clients] == [b"de", b"fr", b"de"]
+    assert len(served.requests) == 2
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -238,6 +238,37 @@ def test_a_dry_run_of_the_cache_lets_nothing_stand_in(sidecar: Sidecar) -> None:
     assert served.get().status == 500
 
 
+# A failure that says for how long.
+
+
+def test_a_failure_that_says_how_long_is_not_asked_for_again(sidecar: Sidecar) -> None:
+    served = sidecar.provider(serve(reply(503, b"busy", FRESH), reply(200, b"well")), cache=CACHE)
+    first, second = served.get(), served.get()
+    assert first.cache_status == {"fwd": "uri-miss", "fwd-status": 503, "stored": True}
+    assert (second.status, second.body) == (503, b"busy")
+    assert second.served is not None
+    assert (second.served.value, second.sidecar["outcome"]) == ("cache", "transient")
+    assert len(served.requests) == 1
+
+
+def test_a_failure_takes_nothing_s_place(sidecar: Sidecar) -> None:
+    served = sidecar.provider(serve(OLD, reply(503, b"busy", FRESH)), cache=CACHE)
+    lapse(served)
+    for _ in range(2):
+        stands_in(served.get(), "status-503")
+
+
+def test_a_fallback_comes_before_a_failure_that_is_kept(sidecar: Sidecar) -> None:
+    served = sidecar.provider(serve(reply(503, b"busy", FRESH)), cache=CACHE, fallback=[{"text": "made up"}])
+    assert [served.get().body for _ in range(2)] == [b"made up"] * 2
+    assert len(served.requests) == 1
+
+
+def test_a_failure_says_that_nothing_was_kept(sidecar: Sidecar) -> None:
+    served = sidecar.provider(serve(reply(500, b"oops")), cache=CACHE)
+    assert served.get().cache_status == {"fwd": "uri-miss", "fwd-status": 500}
+
+
 # Below it: the policy's own reply.
 
 

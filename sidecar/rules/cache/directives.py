@@ -23,15 +23,18 @@ _MEMOISED_BYTES = 256
 
 @final
 class Directives:
-    """One `Cache-Control` value, read. Names are in lower case; an unknown directive is there, and of no effect."""
+    """One `Cache-Control` value, read, or one of a targeted field. Names are in lower case; an unknown directive is
+    there, and of no effect."""
 
-    __slots__ = ("_arguments", "_broken")
+    __slots__ = ("_arguments", "_broken", "is_targeted")
 
-    def __init__(self, arguments: dict[bytes, list[bytes | None]], broken: bool) -> None:
+    def __init__(self, arguments: dict[bytes, list[bytes | None]], broken: bool, is_targeted: bool = False) -> None:
         self._arguments = arguments
         """Of each directive, what stands behind `=`, once for each time that it occurs; None for nothing."""
         self._broken = broken
         """A quote was left open, so nothing that is said can be relied upon but what restricts."""
+        self.is_targeted = is_targeted
+        """They are addressed to this cache, in place of `Cache-Control` and of `Expires` (RFC 9213 2.2)."""
 
     def has(self, name: str) -> bool:
         """Whether it occurs in any form."""

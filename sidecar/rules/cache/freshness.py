@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from sidecar.http1.message import Headers
-from sidecar.rules.cache.directives import Directives, parse_directives
+from sidecar.rules.cache.directives import Directives
 from sidecar.rules.cache.entry import Entry, Terms
 from sidecar.rules.cache.settings import CacheSettings, Rules
+from sidecar.rules.cache.targeted import directives_for, expires_for
 from sidecar.rules.httpdate import http_date_s
 
 HEURISTIC: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
@@ -58,6 +59,12 @@ def has_no_store(directives: Directives, status: int) -> bool:
     return directives.has("no-store") and not (directives.has("must-understand") and status in UNDERSTOOD)
 
 
+def stated_s(directives: Directives, shared: bool) -> float | None:
+    """The lifetime that directives state; `s-maxage` is for shared caches, and then comes first (4.2.1)."""
+    said_s = directives.seconds("s-maxage") if shared else None
+    return directives.seconds("max-age") if said_s is None else said_s
+
+
 def is_policy_timed(settings: CacheSettings, status: int) -> bool:
     """Whether the policy's own lifetime is for replies of this status: errors keep the provider's."""
     return settings.ttl_s is not None and status < 400
@@ -65,7 +72,7 @@ def is_policy_timed(settings: CacheSettings, status: int) -> bool:
 
 def _work_out(entry: Entry, settings: CacheSettings) -> Terms:
     headers = Headers(entry.fields)
-    directives = parse_directives(headers.get(b"cache-control"))
+    directives = directives_for(settings, headers)
     shared = settings.rules is Rules.SHARED
     initial_age_s = _initial_age_s(entry, headers)
     timed = is_policy_timed(settings, entry.status)
@@ -100,15 +107,13 @@ def _initial_age_s(entry: Entry, headers: Headers) -> float:
 
 def _lifetime_s(entry: Entry, headers: Headers, directives: Directives, shared: bool) -> tuple[float, bool]:
     """The freshness lifetime (4.2.1), and whether it was guessed."""
-    stated_s = directives.seconds("s-maxage") if shared else None
-    if stated_s is None:
-        stated_s = directives.seconds("max-age")
-    if stated_s is not None:
-        return stated_s, False
+    said_s = stated_s(directives, shared)
+    if said_s is not None:
+        return said_s, False
     received_s = entry.received_s
     date = headers.get(b"date")
     date_s = None if date is None else http_date_s(date, received_s)
-    expires = headers.get(b"expires")
+    expires = expires_for(directives, headers)
     if expires is not None:
         expires_s = http_date_s(expires, received_s)
         if expires_s is None:  # `0` above all: already expired (5.3)

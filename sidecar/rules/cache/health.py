@@ -12,8 +12,8 @@ ROUTE_SICK_AFTER = 2
 """One failure alone may be a single bad item's."""
 KEY_SICK_AFTER = 1
 WAIT_S = 1.0
-"""Between two refreshes while sick. It need not grow: the breaker holds back what it does not want to reach the provider,
-and says for how long."""
+"""Between two refreshes while sick. It need not grow: the breaker holds back what should not reach the provider, and
+says for how long."""
 
 
 @final

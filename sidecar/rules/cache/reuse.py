@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import Final, final
@@ -30,16 +29,18 @@ class Use(Enum):
 
 
 @final
-@dataclass(slots=True)
 class Plan:
-    use: Use
-    entry: Entry | None
-    """What to serve or validate; None with `MISS`. With `REFUSED` it is what did not do, if there was something."""
-    age_s: float
-    ttl_s: float
-    """What is left of its lifetime; negative once stale."""
-    why: str
-    """`fwd` of RFC 9211: why it takes the provider to answer; empty when it does not."""
+    __slots__ = ("age_s", "entry", "ttl_s", "use", "why")
+
+    def __init__(self, use: Use, entry: Entry | None, age_s: float, ttl_s: float, why: str) -> None:
+        self.use = use
+        self.entry = entry
+        """What to serve or validate; None with `MISS`. With `REFUSED` it is what did not do, if there was something."""
+        self.age_s = age_s
+        self.ttl_s = ttl_s
+        """What is left of its lifetime; negative once stale."""
+        self.why = why
+        """`fwd` of RFC 9211: why it takes the provider to answer; empty when it does not."""
 
 
 def plan(  # noqa: PLR0917

@@ -27,6 +27,9 @@ class CacheSettings:
     (`stale-if-error`) holds beside it, and the longer wins."""
     override: bool = False
     """Stand in even for what is marked `must-revalidate` or `no-store`, which is then kept for that alone."""
+    targets: tuple[bytes, ...] = ()
+    """Fields, in lower case, that are obeyed in place of `Cache-Control` and `Expires`: the first that a reply has
+    (RFC 9213 2.2)."""
     vary_on: tuple[bytes, ...] = ()
     """Request fields, in lower case, that tell entries apart whatever `Vary` says."""
     coalesce: bool = True

@@ -6,11 +6,12 @@ from typing import Final
 
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.asked import Asked
-from sidecar.rules.cache.directives import LONGEST_S, Directives, parse_directives
+from sidecar.rules.cache.directives import LONGEST_S, Directives
 from sidecar.rules.cache.entry import Entry, Fields
-from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed
+from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed, stated_s
 from sidecar.rules.cache.key import Keys, vary_names
 from sidecar.rules.cache.settings import CacheSettings, Rules
+from sidecar.rules.cache.targeted import directives_for, expires_for
 from sidecar.rules.httpdate import http_date
 
 HOP_BY_HOP: Final = frozenset(
@@ -67,7 +68,7 @@ def is_storable(  # noqa: PLR0917
         return False
     if is_policy_timed(settings, status):
         return True
-    directives = parse_directives(headers.get(b"cache-control"))
+    directives = directives_for(settings, headers)
     if directives.has("must-understand") and status not in UNDERSTOOD:
         return False
     if settings.rules is Rules.SHARED and not _may_share(directives, authorized, headers):
@@ -75,7 +76,9 @@ def is_storable(  # noqa: PLR0917
     stands_in = settings.stale_s > 0.0 and status < 400
     if has_no_store(directives, status):
         return stands_in and settings.override
-    return _is_cacheable(settings, directives, status, headers) and (stands_in or _is_useful(directives, headers))
+    return _is_cacheable(settings, directives, status, headers) and (
+        stands_in or _is_useful(settings, directives, headers)
+    )
 
 
 def make_entry(  # noqa: PLR0917
@@ -114,7 +117,7 @@ def kept_fields(settings: CacheSettings, headers: Headers, received_s: float) ->
 
     Without those that `no-cache="…"` forbids to reuse unasked and, in a shared cache, `private="…"` to keep at all.
     """
-    directives = parse_directives(headers.get(b"cache-control"))
+    directives = directives_for(settings, headers)
     unwanted = directives.fields("no-cache")
     if settings.rules is Rules.SHARED:
         unwanted |= directives.fields("private")
@@ -167,11 +170,13 @@ def _is_cacheable(settings: CacheSettings, directives: Directives, status: int, 
 
 
 def _is_timed(directives: Directives, headers: Headers) -> bool:
-    return directives.has("max-age") or b"expires" in headers
+    return directives.has("max-age") or expires_for(directives, headers) is not None
 
 
-def _is_useful(directives: Directives, headers: Headers) -> bool:
+def _is_useful(settings: CacheSettings, directives: Directives, headers: Headers) -> bool:
     """Whether it can ever be served or validated; without a lifetime and a validator it only takes up space."""
-    if b"etag" in headers or b"last-modified" in headers or b"expires" in headers:
+    if b"etag" in headers or b"last-modified" in headers or expires_for(directives, headers) is not None:
         return True
-    return any(directives.seconds(name) for name in ("max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"))
+    if stated_s(directives, settings.rules is Rules.SHARED):
+        return True
+    return any(directives.seconds(name) for name in ("stale-while-revalidate", "stale-if-error"))

@@ -20,7 +20,7 @@ CONDITIONAL: Final = frozenset(
 
 _NOT_UPDATED: Final = frozenset({b"content-length", b"content-encoding", b"content-range"})
 """What the kept bytes depend on (3.2)."""
-_OF_304: Final = frozenset({b"cache-control", b"content-location", b"date", b"etag", b"expires", b"vary"})
+_OF_304: Final = frozenset({b"content-location", b"date", b"etag", b"expires", b"vary"})
 
 
 def conditions(entry: Entry) -> Fields:
@@ -56,7 +56,12 @@ def is_not_modified(entry: Entry, headers: Headers) -> bool:
 def not_modified_fields(entry: Entry) -> Fields:
     """The fields of that 304: what a cache further on needs to update its copy, and no more (RFC 9110 15.4.5)."""
     wanted = _OF_304 if b"etag" in _kept(entry) else _OF_304 | {b"last-modified"}
-    return [(name, value) for name, value in entry.fields if name.lower() in wanted]
+    # Targeted fields go by this ending (RFC 9213 2.4), and speak to caches as Cache-Control does.
+    return [
+        (name, value)
+        for name, value in entry.fields
+        if (key := name.lower()) in wanted or key.endswith(b"cache-control")
+    ]
 
 
 def confirms(entry: Entry, reply_headers: Headers) -> bool:

@@ -1,9 +1,17 @@
--- wrk's script: the method and body come as arguments, the result goes out as one line of JSON.
+-- wrk's script: the method and body come as arguments, the result goes out as one line of JSON. With a third argument every
+-- call has a URL of its own, which no run with another argument asks for.
 function init(args)
   wrk.method = args[1]
   if tonumber(args[2]) > 0 then
     wrk.body = string.rep("x", tonumber(args[2]))
     wrk.headers["Content-Type"] = "application/json"
+  end
+  if args[3] then
+    local path, number = wrk.path, 0
+    request = function()
+      number = number + 1
+      return wrk.format(nil, path .. "?" .. args[3] .. "=" .. number)
+    end
   end
 end
 

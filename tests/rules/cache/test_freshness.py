@@ -232,3 +232,15 @@ def test_a_restriction_more_never_makes_it_fresher(value: str, settings: CacheSe
     assert after.must_validate >= before.must_validate
     assert after.strict >= before.strict
     assert after.lifetime_s <= before.lifetime_s
+
+
+@given(
+    st.lists(st.sampled_from(["max-age=5", "no-cache", "public", "must-revalidate", "stale-if-error=9"])).map(
+        ", ".join
+    ),
+    st.sampled_from(["s-maxage=60", "s-maxage=soon", "proxy-revalidate", "private", 'private="date"']),
+)
+def test_what_is_said_to_shared_caches_changes_nothing_for_a_private_one(value: str, said: str) -> None:
+    rest: dict[str, str] = {"Last-Modified": date(-1000), "Date": date()}
+    before = terms_for({"Cache-Control": value, **rest})
+    assert terms_for({"Cache-Control": f"{value}, {said}", **rest}) == before

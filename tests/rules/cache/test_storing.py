@@ -266,3 +266,17 @@ def test_a_shared_cache_keeps_nothing_that_a_private_one_would_not(value: str, s
 def test_no_store_forbids_whatever_else_is_said(value: str, status: int) -> None:
     if "must-understand" not in value:
         assert not may_store({"Cache-Control": f"{value}, no-store", "ETag": '"a"'}, STALE, status=status)
+
+
+@given(DIRECTIVES, st.integers(200, 599), st.booleans(), st.sampled_from([PRIVATE, STALE]))
+def test_what_only_shared_caches_must_mind_changes_nothing_for_a_private_one(
+    value: str, status: int, has_tag: bool, settings: CacheSettings
+) -> None:
+    def kept(value: str, **request: str) -> bool:
+        fields = {"Cache-Control": value, **({"ETag": '"a"'} if has_tag else {})}
+        return may_store(fields, settings, request=request, status=status)
+
+    own = ", ".join(said for said in value.split(", ") if said != "s-maxage=60")
+    assert kept(own) is kept(own, Authorization="Bearer a")
+    assert kept(own) is kept(f"{own}, s-maxage=60, proxy-revalidate")
+    assert kept(own) <= kept(f"{own}, private")
