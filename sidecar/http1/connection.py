@@ -6,7 +6,6 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, final
 
 from sidecar.errors import Reason, WireError
@@ -22,27 +21,55 @@ DRAIN_BYTES = 64 * 1024
 OnInterim = Callable[[int, bytes, Headers], None]
 
 
-@dataclass(slots=True)
+@final
 class Exchange:
     """One request to send, and what may be done with it. Instants are on the monotonic clock."""
 
-    head: bytes
-    body: ReplayBody
-    chunked: bool
-    key: int
-    """Whose connection may carry it: calls of different credentials never share one."""
-    deadline_s: float
-    """When the reply's head must be here."""
-    connect_s: float
-    """How long opening a connection may take, seconds."""
-    idle_s: float
-    """How long a reply's body may pause, seconds."""
-    bodiless: bool
-    """Whether the reply will have no body (HEAD)."""
-    upgrading: bool
-    repeatable: bool
-    """Whether sending it twice is harmless, so that a connection found dead may be replaced silently."""
-    on_interim: OnInterim | None
+    __slots__ = (
+        "bodiless",
+        "body",
+        "chunked",
+        "connect_s",
+        "deadline_s",
+        "head",
+        "idle_s",
+        "key",
+        "on_interim",
+        "repeatable",
+        "upgrading",
+    )
+
+    def __init__(  # noqa: PLR0917
+        self,
+        head: bytes,
+        body: ReplayBody,
+        chunked: bool,
+        key: int,
+        deadline_s: float,
+        connect_s: float,
+        idle_s: float,
+        bodiless: bool,
+        upgrading: bool,
+        repeatable: bool,
+        on_interim: OnInterim | None,
+    ) -> None:
+        self.head = head
+        self.body = body
+        self.chunked = chunked
+        self.key = key
+        """Whose connection may carry it: calls of different credentials never share one."""
+        self.deadline_s = deadline_s
+        """When the reply's head must be here."""
+        self.connect_s = connect_s
+        """How long opening a connection may take, seconds."""
+        self.idle_s = idle_s
+        """How long a reply's body may pause, seconds."""
+        self.bodiless = bodiless
+        """Whether the reply will have no body (HEAD)."""
+        self.upgrading = upgrading
+        self.repeatable = repeatable
+        """Whether sending it twice is harmless, so that a connection found dead may be replaced silently."""
+        self.on_interim = on_interim
 
 
 class Home(Protocol):

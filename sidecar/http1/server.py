@@ -8,7 +8,6 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, final
 
 from sidecar.clock import Clock
@@ -30,20 +29,33 @@ HANG_UP_CHECK_S = 0.05
 TCP_CLOSE = 7
 
 
-@dataclass(slots=True)
+@final
 class Answer:
     """What goes back to the application: a provider's reply passed on, or one made here."""
 
-    status: int
-    phrase: bytes
-    headers: Headers
-    extra: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """Fields of ours, written after `headers`."""
-    body: Body = COMPLETE
-    tunnel: Tunnel | None = None
-    """After a 101: where the client's bytes go; what comes back is `body`."""
-    upgrade: bytes | None = None
-    close: bool = False
+    __slots__ = ("body", "close", "extra", "headers", "phrase", "status", "tunnel", "upgrade")
+
+    def __init__(  # noqa: PLR0917
+        self,
+        status: int,
+        phrase: bytes,
+        headers: Headers,
+        extra: list[tuple[bytes, bytes]] | None = None,
+        body: Body = COMPLETE,
+        tunnel: Tunnel | None = None,
+        upgrade: bytes | None = None,
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.headers = headers
+        self.extra = [] if extra is None else extra
+        """Fields of ours, written after `headers`."""
+        self.body = body
+        self.tunnel = tunnel
+        """After a 101: where the client's bytes go; what comes back is `body`."""
+        self.upgrade = upgrade
+        self.close = close
 
 
 Handle = Callable[["ServerConnection", Request], Awaitable[Answer]]

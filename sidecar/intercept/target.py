@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import final
 
 from sidecar.call import Mode
 from sidecar.errors import ClientError, Reason
@@ -12,20 +12,31 @@ HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)?")
 ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(slots=True)
+@final
 class Destination:
     """A request's destination before any policy is asked."""
 
-    mode: Mode
-    host: bytes
-    """Lower case, without port; empty when the request names none."""
-    port: int | None
-    target: bytes
-    """Origin form, or `*`."""
-    authority: bytes = b""
-    """Host and port as they came."""
-    secure: bool = False
-    """Whether the application itself wrote `https`."""
+    __slots__ = ("authority", "host", "mode", "port", "secure", "target")
+
+    def __init__(  # noqa: PLR0917
+        self,
+        mode: Mode,
+        host: bytes,
+        port: int | None,
+        target: bytes,
+        authority: bytes = b"",
+        secure: bool = False,
+    ) -> None:
+        self.mode = mode
+        self.host = host
+        """Lower case, without port; empty when the request names none."""
+        self.port = port
+        self.target = target
+        """Origin form, or `*`."""
+        self.authority = authority
+        """Host and port as they came."""
+        self.secure = secure
+        """Whether the application itself wrote `https`."""
 
 
 def destination(target: bytes, host: bytes | None) -> Destination:
