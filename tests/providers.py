@@ -245,11 +245,15 @@ class Provider:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for transport in list(self._live):
-            cast("asyncio.Transport", transport).abort()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        # One that was accepted just before is made known a turn later; all are closed before the loop may end.
+        await asyncio.sleep(0)
+        while self._live:
+            for transport in list(self._live):
+                cast("asyncio.Transport", transport).abort()
+            await asyncio.sleep(0)
 
     async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert isinstance(reader, _Recorder)
