@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 _MONTHS = {name: number for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
 _TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
@@ -11,6 +12,7 @@ _TIME = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _IMF_DATE = re.compile(
     rb"[a-z]{3}, (?P<day>\d\d) (?P<month>[a-z]{3}) (?P<year>\d{4}) " + _TIME + rb" gmt", re.IGNORECASE
 )
+_IMF_BYTES = len(b"Sun, 06 Nov 1994 08:49:37 GMT")
 _RFC850_DATE = re.compile(
     rb"[a-z]+day, (?P<day>\d\d)-(?P<month>[a-z]{3})-(?P<year>\d\d) " + _TIME + rb" gmt", re.IGNORECASE
 )
@@ -26,12 +28,25 @@ def http_date_s(value: bytes, wall_s: float) -> float | None:
 
     `wall_s` tells which century a year of two digits is in.
     """
-    match = _IMF_DATE.fullmatch(value) or _RFC850_DATE.fullmatch(value) or _ASCTIME_DATE.fullmatch(value)
+    if len(value) == _IMF_BYTES:
+        moment_s = _imf_date_s(value)
+        if moment_s is not None:
+            return moment_s
+    match = _RFC850_DATE.fullmatch(value) or _ASCTIME_DATE.fullmatch(value)
     if match is None:
         return None
     year = int(match["year"])
-    if len(match["year"]) == 2:
-        year = _full_year(year, wall_s)
+    return _moment_s(match, _full_year(year, wall_s) if len(match["year"]) == 2 else year)
+
+
+@lru_cache(maxsize=256)
+def _imf_date_s(value: bytes) -> float | None:
+    """Remembered, since all replies of one second have the same."""
+    match = _IMF_DATE.fullmatch(value)
+    return None if match is None else _moment_s(match, int(match["year"]))
+
+
+def _moment_s(match: re.Match[bytes], year: int) -> float | None:
     try:
         moment = datetime(
             year,

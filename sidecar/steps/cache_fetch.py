@@ -39,16 +39,20 @@ class Fetch:
         """The provider's answer, another call's, or what stands in for it."""
         if not self._may_share(lookup):
             return self._covered(lookup, await self.ask(lookup))
-        while True:
-            flight = self._flights.by_key.get(lookup.key)
-            if flight is None:
-                return self._covered(lookup, await self._lead(lookup))
+        while (flight := self._flights.by_key.get(lookup.key)) is not None:
             landing = await flight.wait(self._ports.clock, lookup.call.deadline_s)
             if landing is None:
                 return self._covered(lookup, _out_of_time())
             if landing.how is not How.GONE:
                 outcome = self._share(lookup.call, landing) or await self.ask(lookup)
                 return self._covered(lookup, outcome)
+        lookup.flight = self._flights.begin(lookup.key)
+        try:
+            outcome = await self.ask(lookup)
+        except BaseException:  # cancelled, which says nothing to those who wait
+            lookup.land(self._flights, GONE)
+            raise
+        return self._covered(lookup, outcome)
 
     # One call for many.
 
@@ -61,14 +65,6 @@ class Fetch:
             and (lookup.entry is not None or not is_conditional(lookup.call.headers))
             and not self._flights.goes_alone(lookup.key, self._now())
         )
-
-    async def _lead(self, lookup: Lookup) -> Outcome:
-        lookup.flight = self._flights.begin(lookup.key)
-        try:
-            return await self.ask(lookup)
-        except BaseException:  # cancelled, which says nothing to those who wait
-            lookup.land(self._flights, GONE)
-            raise
 
     def _share(self, call: Call, landing: Landing) -> Outcome | None:
         """What another call's answer is to this one; None if it is nothing to it."""

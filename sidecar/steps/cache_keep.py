@@ -8,7 +8,7 @@ from sidecar.call import Call, Reply
 from sidecar.errors import Verdict
 from sidecar.http1.message import Headers
 from sidecar.http1.tee import Tee
-from sidecar.rules.cache.entry import URI_BYTES, Entry
+from sidecar.rules.cache.entry import Entry
 from sidecar.rules.cache.freshness import terms_of
 from sidecar.rules.cache.key import shown_url
 from sidecar.rules.cache.settings import CacheSettings
@@ -76,13 +76,13 @@ class Keeper:
         return (
             is_storable(settings, lookup.asked, authorized, reply.status, headers, reply.verdict is Verdict.OK)
             and not _is_too_large(headers, settings.max_entry_bytes)
-            and not self._flights.is_outdated(lookup.key[:URI_BYTES], lookup.requested_s)
+            and not self._flights.is_outdated(lookup.key, lookup.requested_s)
         )
 
     def _entry(self, call: Call, reply: Reply, requested_s: float) -> Entry:
-        """What is kept of a reply, but for its body; with its terms, since the store asks them how long to keep it."""
+        """What is kept of a reply, but for its body."""
         ports, settings = self._ports, self._settings
-        entry = make_entry(
+        return make_entry(
             settings,
             ports.keys,
             call.headers,
@@ -97,8 +97,6 @@ class Keeper:
             requested_s,
             self._wall(),
         )
-        terms_of(entry, settings)
-        return entry
 
     def _keep_whole(self, lookup: Lookup, entry: Entry, whole: bytes) -> None:
         if len(whole) > self._settings.max_entry_bytes:
@@ -120,7 +118,7 @@ class Keeper:
             if whole is None:
                 return
             entry.body = whole
-            if not self._flights.is_outdated(key[:URI_BYTES], requested_s):
+            if not self._flights.is_outdated(key, requested_s):
                 self._store.put(key, entry)
 
         endless = b"content-length" not in reply.headers

@@ -43,23 +43,34 @@ class CachePorts:
 
 
 @final
-@dataclass(slots=True)
 class Lookup:
     """A call that what is kept does not answer."""
 
-    call: Call
-    key: Key
-    asked: Asked
-    entry: Entry | None
-    """What may be confirmed, or stand in."""
-    why: str
-    """`fwd` of RFC 9211: why it takes the provider to answer."""
-    unchanged: bool = False
-    """The application has this very entry, and asks only whether it is still good."""
-    flight: Flight | None = None
-    """Those who wait for the answer, too."""
-    requested_s: float = 0.0
-    """When the provider was asked, Unix time."""
+    __slots__ = ("asked", "call", "entry", "flight", "key", "requested_s", "unchanged", "why")
+
+    def __init__(  # noqa: PLR0917
+        self,
+        call: Call,
+        key: Key,
+        asked: Asked,
+        entry: Entry | None,
+        why: str,
+        unchanged: bool = False,
+        flight: Flight | None = None,
+    ) -> None:
+        self.call = call
+        self.key = key
+        self.asked = asked
+        self.entry = entry
+        """What may be confirmed, or stand in."""
+        self.why = why
+        """`fwd` of RFC 9211: why it takes the provider to answer."""
+        self.unchanged = unchanged
+        """The application has this very entry, and asks only whether it is still good."""
+        self.flight = flight
+        """Those who wait for the answer, too."""
+        self.requested_s = 0.0
+        """When the provider was asked, Unix time."""
 
     def land(self, flights: Flights, landing: Landing) -> None:
         """Tell those who wait what became of it."""

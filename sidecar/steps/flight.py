@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
 from enum import Enum
 from math import inf
 from typing import final
@@ -15,7 +14,7 @@ from typing import final
 from sidecar.call import Failure, Reply
 from sidecar.clock import Alarm, Clock
 from sidecar.http1.tee import Tee
-from sidecar.rules.cache.entry import Entry, Key
+from sidecar.rules.cache.entry import URI_BYTES, Entry, Key
 from sidecar.rules.cache.health import KEY_SICK_AFTER, Health
 
 PASS_S = 60.0
@@ -37,16 +36,20 @@ class How(Enum):
 
 
 @final
-@dataclass(slots=True)
 class Landing:
     """How a flight ended, with what the others may have of it."""
 
-    how: How
-    entry: Entry | None = None
-    """With `KEPT`; while its body is still arriving, that comes from `tee`."""
-    tee: Tee | None = None
-    outcome: Failure | Reply | None = None
-    """With `FAILED`; a reply's body is whole."""
+    __slots__ = ("entry", "how", "outcome", "tee")
+
+    def __init__(
+        self, how: How, entry: Entry | None = None, tee: Tee | None = None, outcome: Failure | Reply | None = None
+    ) -> None:
+        self.how = how
+        self.entry = entry
+        """With `KEPT`; while its body is still arriving, that comes from `tee`."""
+        self.tee = tee
+        self.outcome = outcome
+        """With `FAILED`; a reply's body is whole."""
 
 
 ALONE = Landing(How.ALONE)
@@ -157,13 +160,13 @@ class Flights:
         """Somebody wants kept replies gone: nothing that was asked before is kept, whatever it is about."""
         self._purged_s = now_s
 
-    def is_outdated(self, uri: bytes, requested_s: float) -> bool:
-        """Whether something asked at `requested_s` may have been overtaken by a change or a purge."""
+    def is_outdated(self, key: Key, requested_s: float) -> bool:
+        """Whether what was asked at `requested_s` may have been overtaken by a change of its target, or a purge."""
         if requested_s <= self._purged_s:
             return True
         if not self._invalidated_s:
             return False
-        changed_s = self._invalidated_s.get(uri)
+        changed_s = self._invalidated_s.get(key[:URI_BYTES])
         return changed_s is not None and requested_s <= changed_s
 
 

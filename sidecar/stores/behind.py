@@ -8,6 +8,7 @@ from typing import Final
 from sidecar.clock import Alarm, Clock
 from sidecar.rules.cache.entry import URI_BYTES, Key, Variants
 from sidecar.stores.codec import Record
+from sidecar.stores.shelf import total_bytes
 from sidecar.stores.tier import Batch, Tier, Wanted, split
 
 GATHER_S: Final = 0.1
@@ -44,12 +45,13 @@ class WriteBehind:
         """Write a record soon, in place of any that waits under its key; None to forget the key."""
         records = self._waiting.records
         before = records.pop(key, None)
-        self._waiting_bytes += _weight(record) - _weight(before)
+        weight_bytes = _weight_bytes(record)
+        self._waiting_bytes += weight_bytes if before is None else weight_bytes - _weight_bytes(before)
         records[key] = record
         if record is not None and (len(records) > WAITING_MOST or self._waiting_bytes > WAITING_BYTES):
             # Only forgotten there: what it had under this key is older.
             records[key] = None
-            self._waiting_bytes -= _weight(record)
+            self._waiting_bytes -= weight_bytes
             self.tier.counts.dropped += 1
         if len(records) > 2 * WAITING_MOST:
             self._clear()
@@ -58,7 +60,7 @@ class WriteBehind:
     def invalidate(self, uri: bytes) -> None:
         waiting = self._waiting
         for key in [key for key in waiting.records if key.startswith(uri)]:
-            self._waiting_bytes -= _weight(waiting.records.pop(key))
+            self._waiting_bytes -= _weight_bytes(waiting.records.pop(key))
         waiting.uris[uri] = self._clock.wall()
         if len(waiting.uris) > URIS_MOST:
             self._clear()
@@ -85,7 +87,7 @@ class WriteBehind:
         for key, record in self._waiting.records.items():
             if record is not None:
                 self._waiting.records[key] = split(record, wanted, soft=soft)[0]
-        self._waiting_bytes = sum(map(_weight, self._waiting.records.values()))
+        self._waiting_bytes = sum(map(_weight_bytes, self._waiting.records.values()))
 
     def stop(self) -> None:
         """Give up what still waits."""
@@ -133,8 +135,8 @@ class WriteBehind:
             return
         records = {key: record for key, record in batch.records.items() if key[:URI_BYTES] not in newer.uris}
         self._waiting = Batch(records | newer.records, batch.uris | newer.uris, batch.clear)
-        self._waiting_bytes = sum(map(_weight, self._waiting.records.values()))
+        self._waiting_bytes = sum(map(_weight_bytes, self._waiting.records.values()))
 
 
-def _weight(record: Record | None) -> int:
-    return 0 if record is None else sum(entry.size_bytes for entry in record.variants)
+def _weight_bytes(record: Record | None) -> int:
+    return 0 if record is None else total_bytes(record.variants)

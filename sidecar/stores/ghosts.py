@@ -12,20 +12,21 @@ from sidecar.rules.cache.entry import Key
 class Ghosts:
     """The last keys that were put in; each has one place in the table, and takes it from whoever is there."""
 
-    __slots__ = ("_marks",)
+    __slots__ = ("_marks", "_places")
 
     def __init__(self, places: int) -> None:
+        self._places = places
         self._marks = array("I", bytes(4 * places))
 
     def add(self, key: Key) -> None:
         digits = mark(key)
-        self._marks[(digits >> 32) % len(self._marks)] = digits & 0xFFFF_FFFF
+        self._marks[(digits >> 32) % self._places] = digits & 0xFFFF_FFFF
 
     def has(self, key: Key) -> bool:
         digits = mark(key)
-        return bool(self._marks[(digits >> 32) % len(self._marks)] == digits & 0xFFFF_FFFF)
+        return bool(self._marks[(digits >> 32) % self._places] == digits & 0xFFFF_FFFF)
 
 
 def mark(key: Key) -> int:
-    """A key's digests in 64 bits: half of the memory that the key itself would take."""
-    return int.from_bytes(key[:8], "big") ^ int.from_bytes(key[-8:], "big")
+    """A key in 64 bits: half of the memory that the key itself would take. The same as long as the process lives."""
+    return hash(key)

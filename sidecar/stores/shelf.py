@@ -29,17 +29,22 @@ SWEPT_AT_ONCE: Final = 2
 MOST_AHEAD_S: Final = 10 * 365 * 86_400.0
 GHOST_EACH_BYTES: Final = 2048
 """One remembered eviction for so much of the bound."""
+SPARED_FOR_S: Final = 1.0
+"""How long what `spare` said holds: to ask it for each entry that leaves would cost more than all else in a put."""
 
 
 @final
 class Holding:
     """What one provider has on the shelf."""
 
-    __slots__ = ("entries", "size_bytes")
+    __slots__ = ("asked_s", "entries", "size_bytes", "spared")
 
     def __init__(self) -> None:
         self.entries = 0
         self.size_bytes = 0
+        self.spared = False
+        """The provider was sick when that was last asked, Unix time."""
+        self.asked_s = 0.0
 
 
 @final
@@ -105,16 +110,21 @@ class Shelf:
 
     def put(self, key: Key, entry: Entry, until_s: float, now_s: float, replaced: Entry | None = None) -> None:
         """Keep an entry in place of `replaced` and of any with the same `vary`; `until_s` is when it is of no use."""
-        if entry.size_bytes > self.bound_bytes:
+        size_bytes = entry.size_bytes
+        if size_bytes > self.bound_bytes:
             self._make_way(key, entry, replaced)
             return
+        until_s = min(until_s, now_s + MOST_AHEAD_S)
         slot = self._slots.get(key)
         if slot is None:
             slot = self._new_slot(key, entry.provider)
-        others = [kept for kept in slot.variants if kept is not replaced and kept.vary != entry.vary]
-        until_s = min(until_s, now_s + MOST_AHEAD_S)
-        slot.until_s = max(slot.until_s, until_s) if others else until_s
-        self._set_variants(slot, newest_first(entry, others))
+            slot.until_s = until_s
+            self._set_variants(slot, (entry,), size_bytes)
+        else:
+            others = [kept for kept in slot.variants if kept is not replaced and kept.vary != entry.vary]
+            slot.until_s = max(slot.until_s, until_s) if others else until_s
+            variants = newest_first(entry, others)
+            self._set_variants(slot, variants, total_bytes(variants))
         self._calendar.note(slot, now_s)
         for _ in range(SWEPT_AT_ONCE):
             self._take_useless(now_s)
@@ -126,8 +136,10 @@ class Shelf:
         slot = self._slots.get(key)
         if slot is None or not any(kept is entry for kept in slot.variants):
             return 0
-        self._set_variants(slot, tuple([kept for kept in slot.variants if kept is not entry]))
-        if not slot.variants:
+        left = tuple([kept for kept in slot.variants if kept is not entry])
+        if left:
+            self._set_variants(slot, left, total_bytes(left))
+        else:
             self._remove(slot)
         return 1
 
@@ -168,10 +180,7 @@ class Shelf:
         (self._main if self._ghosts.has(key) else self._small).append(slot)
         return slot
 
-    def _set_variants(self, slot: Slot, variants: Variants) -> None:
-        size_bytes = 0
-        for entry in variants:
-            size_bytes += entry.size_bytes
+    def _set_variants(self, slot: Slot, variants: Variants, size_bytes: int) -> None:
         more_bytes, more = size_bytes - slot.size_bytes, len(variants) - len(slot.variants)
         slot.variants, slot.size_bytes = variants, size_bytes
         self.size_bytes += more_bytes
@@ -187,7 +196,7 @@ class Shelf:
             del self.holdings[slot.provider]
 
     def _remove(self, slot: Slot) -> None:
-        self._set_variants(slot, ())
+        self._set_variants(slot, (), 0)
         if slot.line is not None:
             slot.line.remove(slot)
         del self._slots[slot.key]
@@ -218,14 +227,14 @@ class Shelf:
 
     def _evict(self, now_s: float) -> None:
         """One step towards less: a slot leaves, or moves to where it will leave later."""
-        if self._take_useless(now_s) or self._take_recovered():
+        if self._take_useless(now_s) or (self._spared and self._take_recovered(now_s)):
             return
         small = self._small
         line = small if small.size_bytes > self._small_bytes or self._main.oldest is None else self._main
         slot = line.oldest
         if slot is None:
             self._take_spared()
-        elif self._spare(slot.provider):
+        elif self._is_spared(slot.provider, now_s):
             line.remove(slot)
             self._spared.setdefault(slot.provider, Fifo()).append(slot)
         elif slot.hits:
@@ -234,6 +243,12 @@ class Shelf:
             if line is small:
                 self._ghosts.add(slot.key)
             self._leave(slot)
+
+    def _is_spared(self, provider: str, now_s: float) -> bool:
+        holding = self.holdings[provider]
+        if not 0.0 <= now_s - holding.asked_s < SPARED_FOR_S:
+            holding.spared, holding.asked_s = self._spare(provider), now_s
+        return holding.spared
 
     def _another_round(self, slot: Slot, line: Fifo, hits: int) -> None:
         if slot.line is not None:
@@ -245,14 +260,14 @@ class Shelf:
         self.evictions += len(slot.variants)
         self._remove(slot)
 
-    def _take_recovered(self) -> bool:
+    def _take_recovered(self, now_s: float) -> bool:
         """What was spared for a provider that is well again has had its turn already, unless it was read since."""
         for provider, line in self._spared.items():
             slot = line.oldest
             if slot is None:
                 del self._spared[provider]
                 return True
-            if not self._spare(provider):
+            if not self._is_spared(provider, now_s):
                 if slot.hits:
                     self._another_round(slot, self._main, slot.hits - 1)
                 else:
@@ -278,6 +293,13 @@ class Shelf:
             return False
         self._remove(slot)
         return True
+
+
+def total_bytes(variants: Variants) -> int:
+    size_bytes = 0
+    for entry in variants:
+        size_bytes += entry.size_bytes
+    return size_bytes
 
 
 def newest_first(entry: Entry, others: list[Entry]) -> Variants:

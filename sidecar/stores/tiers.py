@@ -91,14 +91,17 @@ class Tiers:
         return self.shelf.get(key)
 
     def put(self, key: Key, entry: Entry, replaced: Entry | None = None) -> None:
-        self.shelf.put(key, entry, self._expires_at_s(entry), self._clock.wall(), replaced)
+        until_s = self._expires_at_s(entry)
+        self.shelf.put(key, entry, until_s, self._clock.wall(), replaced)
         if self._behind:
-            self._write(key, self.shelf.look(key) or (entry,))
+            variants = self.shelf.look(key) or (entry,)
+            self._write(key, Record(key, variants, until_s if len(variants) == 1 else self._until_s(variants)))
 
     def drop(self, key: Key, entry: Entry) -> None:
         self._void(key)
         self.shelf.drop(key, entry)
-        self._write(key, self.shelf.look(key))
+        left = self.shelf.look(key)
+        self._write(key, Record(key, left, self._until_s(left)) if left else None)
 
     def invalidate(self, uri: bytes) -> int:
         self._void(uri)
@@ -187,8 +190,10 @@ class Tiers:
         if until_s > now_s:
             self.shelf.put(key, entry, until_s, now_s)
 
-    def _write(self, key: Key, variants: Variants) -> None:
-        record = Record(key, variants, max(map(self._expires_at_s, variants))) if variants else None
+    def _until_s(self, variants: Variants) -> float:
+        return max(map(self._expires_at_s, variants))
+
+    def _write(self, key: Key, record: Record | None) -> None:
         for behind in self._behind:
             behind.put(key, record)
 

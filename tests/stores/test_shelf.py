@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sidecar.rules.cache.entry import URI_BYTES, Entry, Key
 from sidecar.stores.calendar import Calendar
 from sidecar.stores.fifo import Slot
-from sidecar.stores.shelf import MOST_VARIANTS, Shelf
+from sidecar.stores.shelf import MOST_VARIANTS, SPARED_FOR_S, Shelf
 from tests.stores.entries import NOW_S, make_entry, make_key
 
 LONG_S = NOW_S + 1e6
@@ -168,7 +168,8 @@ def test_the_recovered_are_spared_no_more_but_for_what_is_read() -> None:
     sick.clear()
     shelf.get(make_key(2))
     for number in range(20, 26):
-        put(shelf, number, provider="well")
+        entry = make_entry(b"x" * 1000, provider="well")
+        shelf.put(make_key(number), entry, LONG_S, NOW_S + SPARED_FOR_S)
     assert [number for number in kept(shelf) if number < 5] == [2]
 
 

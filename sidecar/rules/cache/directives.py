@@ -26,47 +26,51 @@ class Directives:
     """One `Cache-Control` value, read, or one of a targeted field. Names are in lower case; an unknown directive is
     there, and of no effect."""
 
-    __slots__ = ("_arguments", "_broken", "is_targeted")
+    __slots__ = ("_arguments", "_broken", "_seconds", "is_targeted")
 
-    def __init__(self, arguments: dict[bytes, list[bytes | None]], broken: bool, is_targeted: bool = False) -> None:
+    def __init__(self, arguments: dict[str, list[bytes | None]], broken: bool, is_targeted: bool = False) -> None:
         self._arguments = arguments
         """Of each directive, what stands behind `=`, once for each time that it occurs; None for nothing."""
         self._broken = broken
         """A quote was left open, so nothing that is said can be relied upon but what restricts."""
         self.is_targeted = is_targeted
         """They are addressed to this cache, in place of `Cache-Control` and of `Expires` (RFC 9213 2.2)."""
+        self._seconds: dict[str, float] = {}
+        """Arguments that have been asked for."""
 
     def has(self, name: str) -> bool:
         """Whether it occurs in any form."""
-        return name.encode() in self._arguments
+        return name in self._arguments
 
     def is_bare(self, name: str) -> bool:
         """Whether it occurs without an argument each time."""
-        arguments = self._arguments.get(name.encode())
+        arguments = self._arguments.get(name)
         return arguments is not None and all(argument is None for argument in arguments)
 
     def is_whole(self, name: str) -> bool:
         """Whether it occurs and is about the whole reply, not only about some `fields`."""
-        return name.encode() in self._arguments and not self.fields(name)
+        return name in self._arguments and not self.fields(name)
 
     def seconds(self, name: str) -> float | None:
         """Its argument, from 0 to `LONGEST_S`; None if it does not occur.
 
         0 if it cannot be read, or is given twice and not alike: what cannot be understood is stale (4.2.1).
         """
-        arguments = self._arguments.get(name.encode())
-        if arguments is None:
-            return None
-        found = {_seconds(argument) for argument in arguments}
-        return 0.0 if self._broken or len(found) > 1 else found.pop()
+        seconds = self._seconds.get(name)
+        if seconds is None and name in self._arguments:
+            found = {_seconds(argument) for argument in self._arguments[name]}
+            seconds = self._seconds[name] = 0.0 if self._broken or len(found) > 1 else found.pop()
+        return seconds
 
     def fields(self, name: str) -> frozenset[bytes]:
         """The fields that `no-cache="…"` or `private="…"` is about, in lower case; none if it is about the whole reply.
 
         Only the quoted form narrows a directive (5.2.2.4, 5.2.2.7): `private=true` is taken for `private`.
         """
+        if name not in self._arguments:
+            return _NO_NAMES
         names: set[bytes] = set()
-        for argument in self._arguments.get(name.encode(), ()):
+        for argument in self._arguments[name]:
             listed = None if self._broken else _listed(argument)
             if listed is None:
                 return _NO_NAMES
@@ -94,14 +98,14 @@ def unquoted(argument: bytes) -> bytes | None:
 
 
 def _parse(value: bytes) -> Directives:
-    arguments: dict[bytes, list[bytes | None]] = {}
+    arguments: dict[str, list[bytes | None]] = {}
     members, broken = _split(value)
     for member in members:
         name, equals, argument = member.partition(b"=")
         key = name.strip().lower()
         if key:
             # A space before `=` is malformed: the directive is there, with an argument that cannot be read.
-            arguments.setdefault(key, []).append(name[len(key) :] + argument if equals else None)
+            arguments.setdefault(key.decode("latin-1"), []).append(name[len(key) :] + argument if equals else None)
     return Directives(arguments, broken)
 
 

@@ -1,4 +1,7 @@
-"""A stored reply."""
+"""A stored reply.
+
+Constructors are written out, since those that a dataclass makes stay interpreted in a compiled build.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ URI_BYTES = 16
 
 
 @final
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Terms:
     """For how long an entry is good under one policy, in seconds, counted from when it was received."""
 
@@ -43,10 +46,34 @@ class Terms:
     """How long past its lifetime it may stand in for a failure (`stale-if-error`, or the policy's ceiling)."""
     strict: bool
     """`must-revalidate` and its like: not even the request's `max-stale` makes it usable once stale (4.2.4)."""
+    has_validator: bool
+    """The provider can be asked whether it still holds (4.3.1)."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        settings: CacheSettings,
+        initial_age_s: float,
+        lifetime_s: float,
+        heuristic: bool,
+        must_validate: bool,
+        while_s: float,
+        error_s: float,
+        strict: bool,
+        has_validator: bool,
+    ) -> None:
+        self.settings = settings
+        self.initial_age_s = initial_age_s
+        self.lifetime_s = lifetime_s
+        self.heuristic = heuristic
+        self.must_validate = must_validate
+        self.while_s = while_s
+        self.error_s = error_s
+        self.strict = strict
+        self.has_validator = has_validator
 
 
 @final
-@dataclass(slots=True)
+@dataclass(init=False, slots=True)
 class Entry:
     """One reply of a provider's, complete. Shared by all who read it; only `terms`, `headers` and `expired` change."""
 
@@ -73,6 +100,38 @@ class Entry:
     """Worked out when first asked for, under the settings then in force. Not stored."""
     headers: Headers | None = field(default=None, repr=False, compare=False)
     """The fields as a reply's, made when first served and then shared by all such replies. Not stored."""
+
+    def __init__(  # noqa: PLR0917
+        self,
+        status: int,
+        phrase: bytes,
+        fields: Fields,
+        body: bytes,
+        requested_s: float,
+        received_s: float,
+        vary: tuple[tuple[bytes, bytes], ...],
+        provider: str,
+        route: str,
+        shown: str,
+        tags: tuple[str, ...] = (),
+        expired: bool = False,
+        terms: Terms | None = None,
+        headers: Headers | None = None,
+    ) -> None:
+        self.status = status
+        self.phrase = phrase
+        self.fields = fields
+        self.body = body
+        self.requested_s = requested_s
+        self.received_s = received_s
+        self.vary = vary
+        self.provider = provider
+        self.route = route
+        self.shown = shown
+        self.tags = tags
+        self.expired = expired
+        self.terms = terms
+        self.headers = headers
 
     @property
     def size_bytes(self) -> int:

@@ -36,7 +36,7 @@ def terms_of(entry: Entry, settings: CacheSettings) -> Terms:
     """What an entry's own fields and a policy's settings give it; worked out once for each settings."""
     terms = entry.terms
     if terms is None or terms.settings is not settings:
-        terms = entry.terms = _work_out(entry, settings)
+        terms = entry.terms = work_out(entry, Headers(entry.fields), settings)
     return terms
 
 
@@ -70,13 +70,15 @@ def is_policy_timed(settings: CacheSettings, status: int) -> bool:
     return settings.ttl_s is not None and status < 400
 
 
-def _work_out(entry: Entry, settings: CacheSettings) -> Terms:
-    headers = Headers(entry.fields)
+def work_out(entry: Entry, headers: Headers, settings: CacheSettings) -> Terms:
+    """`terms_of` an entry whose fields are at hand as `headers`."""
     directives = directives_for(settings, headers)
     shared = settings.rules is Rules.SHARED
-    initial_age_s = _initial_age_s(entry, headers)
+    date = headers.get(b"date")
+    date_s = None if date is None else http_date_s(date, entry.received_s)
+    initial_age_s = _initial_age_s(entry, date_s)
     timed = is_policy_timed(settings, entry.status)
-    lifetime_s, heuristic = _lifetime_s(entry, headers, directives, shared)
+    lifetime_s, heuristic = _lifetime_s(entry, headers, directives, shared, date_s)
     if timed and settings.ttl_s is not None:
         lifetime_s, heuristic = initial_age_s + settings.ttl_s, False
     withheld = (
@@ -94,25 +96,24 @@ def _work_out(entry: Entry, settings: CacheSettings) -> Terms:
         while_s=0.0 if strict or withheld else directives.seconds("stale-while-revalidate") or 0.0,
         error_s=_error_s(entry.status, directives, settings, strict or withheld),
         strict=strict,
+        has_validator=b"etag" in headers or b"last-modified" in headers,
     )
 
 
-def _initial_age_s(entry: Entry, headers: Headers) -> float:
+def _initial_age_s(entry: Entry, date_s: float | None) -> float:
     """The corrected initial age (4.2.3). `requested_s` has what `Age` said taken off already."""
-    date = headers.get(b"date")
-    date_s = None if date is None else http_date_s(date, entry.received_s)
     apparent_age_s = 0.0 if date_s is None else entry.received_s - date_s
     return max(0.0, apparent_age_s, entry.received_s - entry.requested_s)
 
 
-def _lifetime_s(entry: Entry, headers: Headers, directives: Directives, shared: bool) -> tuple[float, bool]:
+def _lifetime_s(
+    entry: Entry, headers: Headers, directives: Directives, shared: bool, date_s: float | None
+) -> tuple[float, bool]:
     """The freshness lifetime (4.2.1), and whether it was guessed."""
     said_s = stated_s(directives, shared)
     if said_s is not None:
         return said_s, False
     received_s = entry.received_s
-    date = headers.get(b"date")
-    date_s = None if date is None else http_date_s(date, received_s)
     expires = expires_for(directives, headers)
     if expires is not None:
         expires_s = http_date_s(expires, received_s)

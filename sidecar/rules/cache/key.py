@@ -29,7 +29,7 @@ _ABSENT: Final = b""
 def normal_target(target: bytes) -> bytes:
     """The one spelling of all that are equivalent for any scheme (RFC 3986 6.2.2): escapes in capitals, none for
     unreserved characters, and `/` for no path. The query's order stays: it may mean something."""
-    if target[:1] != b"/":
+    if not target.startswith(b"/"):
         target = b"/" + target
     return _ESCAPE.sub(_normal_escape, target) if b"%" in target else target
 
@@ -37,7 +37,9 @@ def normal_target(target: bytes) -> bytes:
 def shown_url(origin: str, target: bytes) -> str:
     """For people: without query values, and cut if it is very long."""
     path, mark, query = target.decode("latin-1").partition("?")
-    shown = origin + path + mark + "&".join(_without_value(pair) for pair in query.split("&") if pair)
+    shown = origin + path + mark
+    if query:
+        shown += "&".join([_without_value(pair) for pair in query.split("&") if pair])
     return shown if len(shown) <= _LONGEST_SHOWN else shown[: _LONGEST_SHOWN - 1] + "…"
 
 
@@ -85,7 +87,7 @@ class Keys:
 
     def vary(self, names: Iterable[bytes], headers: Headers) -> tuple[tuple[bytes, bytes], ...]:
         """What a request says in the fields that a reply varies by (`vary_names`), as an entry keeps it."""
-        return tuple((name, self._selecting(name, headers)) for name in names)
+        return tuple([(name, self._selecting(name, headers)) for name in names])
 
     def matches(self, entry: Entry, headers: Headers) -> bool:
         """Whether a request says the same in every field that the entry varies by (4.1)."""

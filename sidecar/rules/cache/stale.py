@@ -26,7 +26,6 @@ _HELD_BACK: Final = frozenset(
     }
 )
 """The sidecar's own refusals that spare the provider or the caller; all others say that the call itself is wrong."""
-_VALIDATORS: Final = frozenset({b"etag", b"last-modified"})
 
 
 def staleness_s(entry: Entry, terms: Terms, now_s: float) -> float:
@@ -59,7 +58,7 @@ def stands_in_for(verdict: Verdict, reason: Reason | None) -> bool:
 def expires_at_s(entry: Entry, terms: Terms) -> float:
     """Unix time from which it is of no use to anybody: not fresh, no stand-in, and not worth validating any more."""
     fresh_until_s = entry.received_s - terms.initial_age_s + terms.lifetime_s
-    return max(fresh_until_s, entry.received_s) + max(terms.while_s, terms.error_s, _linger_s(entry, terms))
+    return max(fresh_until_s, entry.received_s) + max(terms.while_s, terms.error_s, _linger_s(terms))
 
 
 def _is_young(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool:
@@ -68,7 +67,7 @@ def _is_young(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool:
     return age_s(entry, terms, now_s) <= allowed_s
 
 
-def _linger_s(entry: Entry, terms: Terms) -> float:
-    if any(name.lower() in _VALIDATORS for name, _ in entry.fields):
+def _linger_s(terms: Terms) -> float:
+    if terms.has_validator:
         return LINGER_VALIDATOR_S
     return 0.0 if terms.strict or terms.must_validate else LINGER_S

@@ -7,8 +7,8 @@ from typing import Final
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.asked import Asked
 from sidecar.rules.cache.directives import LONGEST_S, Directives
-from sidecar.rules.cache.entry import Entry, Fields
-from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed, stated_s
+from sidecar.rules.cache.entry import Entry
+from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed, stated_s, work_out
 from sidecar.rules.cache.key import Keys, vary_names
 from sidecar.rules.cache.settings import CacheSettings, Rules
 from sidecar.rules.cache.targeted import directives_for, expires_for
@@ -30,6 +30,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 """Never kept (3.1). What `Connection` names has been taken out on the wire."""
 
+_NEVER_KEPT: Final = HOP_BY_HOP | {b"age"}
 _MOST_TAGS = 64
 _LONGEST_TAG = 128
 _NO_WHOLE_REPLY: Final = frozenset({206, 304})
@@ -96,11 +97,13 @@ def make_entry(  # noqa: PLR0917
     requested_s: float,
     received_s: float,
 ) -> Entry:
-    """A reply as it is kept. Only for one that `is_storable`."""
-    return Entry(
+    """A reply as it is kept, with its terms. Only for one that `is_storable`."""
+    kept = kept_headers(settings, headers, received_s)
+    all_tags = tags + tags_of(headers)
+    entry = Entry(
         status=status,
         phrase=phrase,
-        fields=kept_fields(settings, headers, received_s),
+        fields=kept.fields.copy(),
         body=body,
         requested_s=requested_s - upstream_age_s(headers),
         received_s=received_s,
@@ -108,12 +111,14 @@ def make_entry(  # noqa: PLR0917
         provider=provider,
         route=route,
         shown=target_shown,
-        tags=tuple(dict.fromkeys(tags + tags_of(headers))),
+        tags=tuple(dict.fromkeys(all_tags)) if all_tags else (),
     )
+    entry.terms = work_out(entry, kept, settings)
+    return entry
 
 
-def kept_fields(settings: CacheSettings, headers: Headers, received_s: float) -> Fields:
-    """The fields to keep (3.1), with a `Date` if there is none (RFC 9110 6.6.1).
+def kept_headers(settings: CacheSettings, headers: Headers, received_s: float) -> Headers:
+    """The fields to keep (3.1), with a `Date` if there is none (RFC 9110 6.6.1): mostly the very ones that came.
 
     Without those that `no-cache="…"` forbids to reuse unasked and, in a shared cache, `private="…"` to keep at all.
     """
@@ -121,14 +126,16 @@ def kept_fields(settings: CacheSettings, headers: Headers, received_s: float) ->
     unwanted = directives.fields("no-cache")
     if settings.rules is Rules.SHARED:
         unwanted |= directives.fields("private")
-    fields: Fields = []
+    if not unwanted and b"date" in headers and _NEVER_KEPT.isdisjoint(headers.index):
+        return headers
+    kept = Headers()
     for name, value in headers.fields:
         key = name.lower()
-        if key != b"age" and key not in HOP_BY_HOP and key not in unwanted:
-            fields.append((name, value))
+        if key not in _NEVER_KEPT and key not in unwanted:
+            kept.append(key, name, value)
     if b"date" not in headers:
-        fields.append((b"Date", http_date(received_s)))
-    return fields
+        kept.add(b"Date", http_date(received_s))
+    return kept
 
 
 def upstream_age_s(headers: Headers) -> float:

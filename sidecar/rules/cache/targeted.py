@@ -44,8 +44,8 @@ def _parse(value: bytes) -> Directives | None:
     members = parse_dictionary(value)
     if not members:
         return None
-    arguments: dict[bytes, list[bytes | None]] = {
-        name.encode(): [_argument(name, said)] for name, said in members.items() if _is_said(name, said)
+    arguments: dict[str, list[bytes | None]] = {
+        name: [_argument(name, said)] for name, said in members.items() if _is_said(name, said)
     }
     return Directives(arguments, broken=False, is_targeted=True)
 

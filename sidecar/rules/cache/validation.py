@@ -10,7 +10,7 @@ from sidecar.rules.cache.directives import split_list
 from sidecar.rules.cache.entry import Entry, Fields
 from sidecar.rules.cache.key import vary_names
 from sidecar.rules.cache.settings import CacheSettings
-from sidecar.rules.cache.storing import kept_fields, upstream_age_s
+from sidecar.rules.cache.storing import kept_headers, upstream_age_s
 from sidecar.rules.httpdate import http_date_s
 
 CONDITIONAL: Final = frozenset(
@@ -80,13 +80,13 @@ def freshen(
 
     Ask `is_storable` about the result: the new fields may forbid to keep it.
     """
-    update = [field for field in kept_fields(settings, reply_headers, received_s) if _may_update(field[0])]
+    update = [field for field in kept_headers(settings, reply_headers, received_s).fields if _may_update(field[0])]
     replaced = {name.lower() for name, _ in update}
     merged = [field for field in entry.fields if field[0].lower() not in replaced] + update
     return replace(
         entry,
         # What the new Cache-Control forbids to reuse goes, even if it was kept before.
-        fields=kept_fields(settings, Headers(merged), received_s),
+        fields=kept_headers(settings, Headers(merged), received_s).fields,
         requested_s=requested_s - upstream_age_s(reply_headers),
         received_s=received_s,
         expired=False,
