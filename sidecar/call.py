@@ -25,6 +25,8 @@ class Mode(StrEnum):
     REVERSE = "reverse"
     HOST = "host"
     FORWARD = "forward"
+    CONNECT = "connect"
+    TRANSPARENT = "transparent"
 
 
 @final
@@ -63,6 +65,7 @@ class Call:
         "attempt",
         "attempt_deadline_s",
         "attempt_fields",
+        "base",
         "body",
         "deadline_s",
         "decisions",
@@ -106,6 +109,7 @@ class Call:
         standby: bool = False,
         decisions: list[tuple[str, str, float]] | None = None,
         on_interim: Callable[[int, bytes, Headers], None] | None = None,
+        base: bytes | None = None,
     ) -> None:
         self.id = id
         """16 hex digits: the call span's id, and the `id` of the `Sidecar` header, problem bodies and log lines."""
@@ -143,6 +147,9 @@ class Call:
         """What steps decided beyond letting the call pass: (step, decision, monotonic seconds)."""
         self.on_interim = on_interim
         """Where a 1xx reply goes (status, phrase, fields); None when the client cannot take any (HTTP/1.0)."""
+        self.base = base
+        """The provider's base URL as the client used it, such as `http://127.0.0.1:7600/stripe`; None in other modes
+        than reverse, and where the client named no host."""
 
     def note(self, step: str, decision: str, now_s: float) -> None:
         """Record a decision for `/calls` and the span. Never put a secret, a body or a query value in it."""

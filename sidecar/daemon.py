@@ -22,6 +22,7 @@ from sidecar.admin.guard import Guard
 from sidecar.clock import LoopClock
 from sidecar.http1.limits import HeadLimits, PoolLimits, ServerLimits
 from sidecar.http1.server import Server
+from sidecar.intercept.door import Credentials, Door
 from sidecar.intercept.router import Router, refuse
 from sidecar.policy.compile import CacheGround, Ports, routes_of
 from sidecar.policy.files import shipped_policies
@@ -31,6 +32,7 @@ from sidecar.policy.watch import PolicyWatch
 from sidecar.serving.caching import Caching, StoreSettings
 from sidecar.serving.directory import Directory
 from sidecar.serving.ground import bind, cannot_listen, check_paths, is_loopback, prepare_state, raise_file_limit
+from sidecar.serving.opening import Opening
 from sidecar.serving.overview import Life, Overview
 from sidecar.serving.reload import PoliciesInForce, UnfitPolicies
 from sidecar.serving.unknown import UnknownHosts
@@ -127,8 +129,13 @@ class Daemon:
         # Made before the first load, so that a change during it is seen.
         self._watch = PolicyWatch(paths, self.policies.reload, clock)
         self._directory = self._compile(LoadedPolicies())
-        self.router = Router(self._directory, clock, name, settings.replay_bytes)
-        self.server = Server(self.router.handle, refuse, server_limits(settings), clock)
+        credentials = None if settings.proxy_auth is None else Credentials(settings.proxy_auth)
+        self.opening = Opening(settings, clock)
+        self.router = Router(
+            self._directory, clock, name, settings.replay_bytes, credentials, opens=settings.ca_dir is not None
+        )
+        door = Door(self.router, lambda: self.opening.authority, clock)
+        self.server = Server(self.router.handle, refuse, server_limits(settings), clock, door)
         self.overview = Overview(
             life=self.life,
             policies=self.policies,
@@ -149,6 +156,7 @@ class Daemon:
         self.keep.retain(routes_of(loaded.providers))
         self.upstreams.tidy()
         if self.life.serving:
+            self.opening.adopt(loaded)
             self._warm(directory)
             if _caches(loaded):
                 self._spawn(self.caching.open())
@@ -173,6 +181,8 @@ class Daemon:
         self._handle_signals()
         if self.policies.loaded is not None and _caches(self.policies.loaded):
             await self.caching.open()
+        if self.policies.loaded is not None:
+            self.opening.open(self.policies.loaded)
         admin_socket = bind(self._settings.admin, "admin", self._settings.backlog)
         await self._listen()
         self.telemetry.start()
@@ -193,7 +203,17 @@ class Daemon:
             await self.server.start(address.host, address.port, self._settings.backlog)
         except OSError as error:
             raise cannot_listen(address, "listen", error) from None
+        if self._settings.transparent is not None:
+            await self._listen_transparently(self._settings.transparent)
         self.life.serving = True
+
+    async def _listen_transparently(self, address: Address) -> None:
+        from sidecar.http1.original import entry_of  # noqa: PLC0415 - for those that are redirected to
+
+        try:
+            await self.server.start(address.host, address.port, self._settings.backlog, entry_of)
+        except OSError as error:
+            raise cannot_listen(address, "transparent", error) from None
 
     async def _serve_admin(self, admin_socket: socket.socket) -> AppRunner:
         # Imported here, since it takes a third of the whole start: whoever calls or probes meanwhile waits in the

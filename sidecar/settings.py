@@ -141,6 +141,10 @@ def parse_path(text: str) -> Path:
     return Path(text)
 
 
+def parse_path_or_off(text: str) -> Path | None:
+    return None if text.lower() == "off" else parse_path(text)
+
+
 def parse_paths(text: str) -> tuple[Path, ...]:
     """Paths with `:` between them, as in PATH."""
     return tuple(parse_path(part) for part in text.split(os.pathsep))
@@ -149,6 +153,13 @@ def parse_paths(text: str) -> tuple[Path, ...]:
 def parse_token(text: str) -> str:
     if len(text) < 8 or not text.isascii() or not text.isprintable() or " " in text:
         raise NotUnderstood("at least 8 ASCII characters without spaces")
+    return text
+
+
+def parse_proxy_auth(text: str) -> str:
+    user, colon, password = text.partition(":")
+    if not (user and colon and password and text.isascii() and text.isprintable()):
+        raise NotUnderstood("a user and a password with a colon between them, in ASCII")
     return text
 
 
@@ -183,6 +194,35 @@ class Settings:
         ),
     ]
     state: Annotated[Path, Setting(".sidecar", parse_path, "DIR", "Where what must survive a restart is kept.")]
+
+    ca_dir: Annotated[
+        Path | None,
+        Setting(
+            "/run/sidecar/ca",
+            parse_path_or_off,
+            "DIR",
+            "Where the application finds the certificates of interception, `ca.crt` and `bundle.crt`; off: HTTPS is "
+            "tunnelled.",
+        ),
+    ]
+    ca_cert: Annotated[
+        Path | None, Setting("", parse_path, "FILE", "An authority of yours in place of our own: its certificate, PEM.")
+    ]
+    ca_key: Annotated[Path | None, Setting("", parse_path, "FILE", "Its key, PEM, without a passphrase.")]
+    transparent: Annotated[
+        Address | None,
+        Setting("", parse_address, "HOST:PORT", "Where redirected connections come in, such as `0.0.0.0:7603`."),
+    ]
+    proxy_auth: Annotated[
+        str | None,
+        Setting(
+            "",
+            parse_proxy_auth,
+            "USER:PASSWORD",
+            "What clients must show that use the sidecar as a proxy.",
+            secret=True,
+        ),
+    ] = field(repr=False)
 
     drain_s: Annotated[float, _duration("25s", help="How long to serve on, unready, after SIGTERM.")]
     grace_s: Annotated[float, _duration("4s", help="How long calls in flight may take when that is over.")]

@@ -105,7 +105,12 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sidecar", "run", *flags],
                 cwd=home,
-                env={**CLEAN, "PYTHONPATH": str(Path(__file__).parent.parent), **(environ or {})},
+                env={
+                    **CLEAN,
+                    "SIDECAR_CA_DIR": "off",
+                    "PYTHONPATH": str(Path(__file__).parent.parent),
+                    **(environ or {}),
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -287,7 +292,13 @@ def test_the_shipped_policies_are_served_when_none_are_named(tmp_path: Path) -> 
 def test_on_a_terminal_the_lines_are_for_reading(tmp_path: Path, start: Start) -> None:
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "sidecar", "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-    process = subprocess.Popen([*command, "--drain", "0s"], cwd=tmp_path, env=CLEAN, stdout=follower, stdin=follower)
+    process = subprocess.Popen(
+        [*command, "--drain", "0s"],
+        cwd=tmp_path,
+        env=CLEAN | {"SIDECAR_CA_DIR": "off"},
+        stdout=follower,
+        stdin=follower,
+    )
     os.close(follower)
     seen = b""
     while b"listener=admin" not in seen:

@@ -21,7 +21,8 @@ ANYWHERE: Final = ("", "0.0.0.0", "::")
 TOKEN: Final = "SIDECAR_ADMIN_TOKEN"
 
 
-def _address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
+def read_address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
+    """A click callback."""
     try:
         return parse_address(value)
     except NotUnderstood as error:
@@ -31,7 +32,7 @@ def _address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
 
 admin_option: Final = click.option(
     "--admin",
-    callback=_address,
+    callback=read_address,
     metavar="HOST:PORT",
     envvar="SIDECAR_ADMIN",
     default="127.0.0.1:7601",

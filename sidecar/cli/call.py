@@ -17,6 +17,7 @@ import click
 if TYPE_CHECKING:
     from sidecar.cli.outcome import Answered
     from sidecar.daemon import Daemon
+    from sidecar.http1.entry import Entry
     from sidecar.http1.message import Headers
     from sidecar.http1.parse import Request
     from sidecar.settings import Settings
@@ -173,5 +174,7 @@ async def _ask(daemon: Daemon, request: Request, write: Callable[[bytes], object
 
 class _Nobody:
     """Whoever made the call, to whom interim replies mean nothing."""
+
+    entry: Entry | None = None
 
     def interim(self, status: int, phrase: bytes, headers: Headers) -> None: ...

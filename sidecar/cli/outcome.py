@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from sidecar.http1.answer import Answer
 from sidecar.http1.message import Headers
-from sidecar.http1.server import Answer
 from sidecar.policy.compile import step_names
 
 if TYPE_CHECKING:

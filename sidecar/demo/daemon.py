@@ -50,7 +50,8 @@ class Daemon:
         # A session of its own, so that a Ctrl-C on the terminal reaches it only through us.
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "sidecar", "run", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
-            *("--policies", str(self._policies), "--state", str(self._state), "--log-format", "json"),
+            *("--policies", str(self._policies), "--state", str(self._state), "--ca-dir", "off"),
+            *("--log-format", "json"),
             env={name: value for name, value in os.environ.items() if not name.startswith("SIDECAR_")},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

@@ -12,10 +12,12 @@ import orjson
 from sidecar.clock import LoopClock
 from sidecar.demo.script import Health, Tempo
 from sidecar.errors import Reason
+from sidecar.http1.answer import Answer
 from sidecar.http1.limits import ServerLimits
 from sidecar.http1.message import Body, Headers
 from sidecar.http1.parse import Request
-from sidecar.http1.server import Answer, Server, ServerConnection
+from sidecar.http1.server import Server
+from sidecar.http1.server_connection import ServerConnection
 
 QUICK_S: Final = (0.02, 0.05)
 SLOW_S: Final = (1.6, 2.4)

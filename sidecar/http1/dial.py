@@ -13,6 +13,8 @@ from aiohappyeyeballs import start_connection
 
 from sidecar.clock import Clock
 from sidecar.errors import Reason, WireError
+from sidecar.http1.proxy import Connector
+from sidecar.http1.raw import RawConnection
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 """One row of `getaddrinfo`."""
@@ -99,6 +101,18 @@ class Dialer:
             ) from None
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connected
+
+
+async def open_raw(connector: Connector, host: str, port: int, allows: Callable[[str], bool]) -> RawConnection:
+    """A connection whose bytes are left alone. Raises as `connect` does."""
+    connected = await connector.connect(host, port, allows)
+    connection = RawConnection()
+    try:
+        await asyncio.get_running_loop().create_connection(lambda: connection, sock=connected)
+    except OSError as error:
+        connected.close()
+        raise WireError(Reason.CONNECT_FAILED, f"the connection broke at once: {error}", sent=False) from None
+    return connection
 
 
 def _explain(error: OSError) -> str:

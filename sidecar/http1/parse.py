@@ -46,7 +46,10 @@ KEPT_THOUGH_NAMED = frozenset((b"content-length", b"content-type", b"cache-contr
 class Request:
     """A request as it came, its body perhaps still arriving. `method` and `version` are text, all else bytes."""
 
-    __slots__ = ("body", "expects_continue", "headers", "host", "keep_alive", "method", "target", "upgrade", "version")
+    __slots__ = (
+        "body", "expects_continue", "headers", "host", "keep_alive", "method", "proxy_credentials", "target", "upgrade",
+        "version",
+    )  # fmt: skip
 
     def __init__(self, method: str, target: bytes, version: str, headers: Headers) -> None:
         self.method = method
@@ -59,6 +62,8 @@ class Request:
         self.expects_continue = False
         self.upgrade: bytes | None = None
         """The protocol that the client would change to, if it asked."""
+        self.proxy_credentials: bytes | None = None
+        """`Proxy-Authorization`, which is for this hop alone."""
 
 
 @final
@@ -295,18 +300,21 @@ class RequestReader(_Reader):
             self._refuse(Reason.BAD_REQUEST, "more than one Host field")
         named = self._strip_named(headers)
         request.keep_alive = b"keep-alive" in named if request.version == "1.0" else b"close" not in named
-        if len(hop) > 1:
+        if len(hop) > 1 or host is None:
             expect = hop.get(b"expect")
             if expect is not None and request.version == "1.1":
                 if expect.lower() != b"100-continue":
                     self._refuse(Reason.EXPECTATION_FAILED, "an Expect other than 100-continue")
                 request.expects_continue = True
+            request.proxy_credentials = hop.get(b"proxy-authorization")
             upgrade = hop.get(b"upgrade")
             if upgrade is not None and b"upgrade" in named and upgrade.lower() != b"h2c":
                 request.upgrade = upgrade
 
     def _frame(self, request: Request, headers: Headers) -> None:
         if self._chunked(request.version):
+            if request.method == "CONNECT":
+                self._refuse(Reason.BAD_REQUEST, "a CONNECT with a body")
             request.body = Body(self._flow)
             request.upgrade = None
             return
@@ -314,6 +322,11 @@ class RequestReader(_Reader):
         if length is None:
             return
         size = int(length)
+        if request.method == "CONNECT":
+            # It has no content (RFC 9110 9.3.6); what follows belongs to the tunnel.
+            if size:
+                self._refuse(Reason.BAD_REQUEST, "a CONNECT with a body")
+            return
         if self._body_limit is not None and size > self._body_limit:
             self._refuse(Reason.BODY_TOO_LARGE, f"a body of more than {self._body_limit} bytes")
         request.body = Body(self._flow)

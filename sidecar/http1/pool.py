@@ -12,9 +12,9 @@ from typing import final
 from sidecar.clock import Alarm, Clock
 from sidecar.errors import Reason, WireError
 from sidecar.http1.connection import Exchange, ProviderConnection
-from sidecar.http1.dial import Dialer
 from sidecar.http1.limits import PoolLimits
 from sidecar.http1.parse import Response
+from sidecar.http1.proxy import Connector, Proxy
 from sidecar.http1.tls import TlsClient, TlsSettings, client_context
 
 SWEEP_S = 1.0
@@ -33,6 +33,14 @@ class Origin:
     """None for `http://`."""
     private: bool = False
     """Whether a policy names this upstream, so that private and loopback addresses are meant."""
+    proxy: Proxy | None = None
+    """Through which its connections go."""
+
+    @property
+    def place(self) -> str:
+        """For errors: where we wanted to go, and by what way."""
+        through = "" if self.proxy is None else f" through the outgoing proxy {self.proxy}"
+        return f"{self.host}:{self.port}{through}"
 
 
 @final
@@ -40,7 +48,7 @@ class Pool:
     """Sends exchanges to one origin."""
 
     def __init__(
-        self, origin: Origin, dialer: Dialer, allows: Callable[[str], bool], limits: PoolLimits, clock: Clock
+        self, origin: Origin, dialer: Connector, allows: Callable[[str], bool], limits: PoolLimits, clock: Clock
     ) -> None:
         self.origin = origin
         self._dialer = dialer
@@ -136,7 +144,7 @@ class Pool:
         except TimeoutError:
             raise WireError(
                 Reason.CONNECT_TIMEOUT,
-                f"no connection to {self.origin.host}:{self.origin.port} within {exchange.connect_s:g} s",
+                f"no connection to {self.origin.place} within {exchange.connect_s:g} s",
                 sent=False,
             ) from None
 

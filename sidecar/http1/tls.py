@@ -87,6 +87,9 @@ class TlsClient:
                 self.closed_cleanly = True
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            # The same as an empty read, once we have said close_notify ourselves.
+            self.closed_cleanly = True
         except ssl.SSLError as error:
             raise WireError(Reason.REPLY_INCOMPLETE, _explain(error)) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)

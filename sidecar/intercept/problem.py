@@ -11,8 +11,8 @@ from math import ceil
 import orjson
 
 from sidecar.errors import Reason, Verdict
+from sidecar.http1.answer import Answer
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.server import Answer
 from sidecar.rules.proxy_status import failed
 
 
@@ -31,6 +31,8 @@ ROWS: dict[Reason, Row] = {
     Reason.CONNECT_TIMEOUT: Row(504, "Connecting to the provider took too long"),
     Reason.DNS_FAILED: Row(502, "The provider's name could not be resolved"),
     Reason.TLS_FAILED: Row(502, "No trusted TLS connection to the provider"),
+    Reason.PROXY_FAILED: Row(502, "The outgoing proxy made no connection"),
+    Reason.PROXY_DENIED: Row(502, "The outgoing proxy refused the connection"),
     Reason.ATTEMPT_TIMEOUT: Row(504, "The provider did not reply in time"),
     Reason.TOTAL_TIMEOUT: Row(504, "The call's deadline passed"),
     Reason.CONNECTION_LOST: Row(502, "The provider closed the connection without a reply"),
@@ -39,6 +41,8 @@ ROWS: dict[Reason, Row] = {
     Reason.REPLY_TOO_LARGE: Row(502, "The provider's reply head is too large"),
     Reason.NOT_CACHED: Row(504, "Nothing that is kept may be used"),
     Reason.EGRESS_DENIED: Row(403, "No policy allows this host"),
+    Reason.MISDIRECTED: Row(421, "The request is for another host than its connection"),
+    Reason.PROXY_AUTHENTICATION: Row(407, "The proxy wants its password"),
     Reason.ADDRESS_DENIED: Row(403, "The address may not be called"),
     Reason.UNKNOWN_PROVIDER: Row(404, "No such provider"),
     Reason.BAD_REQUEST: Row(400, "The request is not valid HTTP/1.1"),
@@ -95,6 +99,8 @@ def problem(refusal: Refusal, sidecar: bytes) -> Answer:
     extra = [(b"Sidecar", sidecar), (b"Proxy-Status", failed(refusal.reason, refusal.detail, refusal.next_hop))]
     if row.status in (429, 503):
         extra.append((b"Retry-After", b"%d" % max(1, ceil(refusal.wait_s or 1.0))))
+    if row.status == 407:
+        extra.append((b"Proxy-Authenticate", b'Basic realm="sidecar"'))
     extra += NO_SDK_RETRY
     return Answer(row.status, PHRASES[row.status], headers, extra, Body.of(body))
 
@@ -103,10 +109,12 @@ PHRASES = {
     400: b"Bad Request",
     403: b"Forbidden",
     404: b"Not Found",
+    407: b"Proxy Authentication Required",
     408: b"Request Timeout",
     413: b"Content Too Large",
     414: b"URI Too Long",
     417: b"Expectation Failed",
+    421: b"Misdirected Request",
     429: b"Too Many Requests",
     431: b"Request Header Fields Too Large",
     500: b"Internal Server Error",

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from random import getrandbits
 from typing import Protocol
 
 from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply, Served
 from sidecar.clock import Clock
-from sidecar.errors import ClientError, Reason, Verdict
+from sidecar.errors import ClientError, Reason, Verdict, WireError
+from sidecar.http1.answer import Answer
+from sidecar.http1.entry import Entry
 from sidecar.http1.message import NO_BODY, Headers, ReplayBody
 from sidecar.http1.parse import Request
-from sidecar.http1.server import Answer
+from sidecar.http1.raw import RawConnection
+from sidecar.http1.splice import Dial, SpliceTarget
+from sidecar.intercept.door import Credentials, connect_goal
 from sidecar.intercept.problem import Refusal, problem
 from sidecar.intercept.target import Destination, destination, split_prefix
 from sidecar.rules.egress import METADATA_HOSTS, is_own_address
@@ -28,6 +33,11 @@ def new_id() -> str:
 
 class Connection(Protocol):
     """Where a call came from, as far as it concerns the call."""
+
+    @property
+    def entry(self) -> Entry | None:
+        """How it was let in through a gate; None for plain HTTP to the listener."""
+        ...
 
     def interim(self, status: int, phrase: bytes, headers: Headers) -> None: ...
 
@@ -60,12 +70,35 @@ class Directory(Protocol):
         """What carries a call to a host without a policy; None where egress is denied. Counts the host."""
         ...
 
+    def intercepts(self, authority: bytes) -> bool | None:
+        """Whether HTTPS to this host is opened; None if no policy has it."""
+        ...
+
+    def tunnel(self, authority: bytes) -> Pipeline | None:
+        """What carries a connection to a policy's host that is not opened; None if no policy has it."""
+        ...
+
+    def unknown_tunnel(self, host: str, port: int) -> Pipeline | None:
+        """The same for a host without a policy; None where egress is denied. Counts the host."""
+        ...
+
 
 class Router:
     """Answers requests with the directory in force when each began."""
 
-    def __init__(self, directory: Directory, clock: Clock, via_name: bytes, replay_bytes: int) -> None:
+    def __init__(  # noqa: PLR0917
+        self,
+        directory: Directory,
+        clock: Clock,
+        via_name: bytes,
+        replay_bytes: int,
+        credentials: Credentials | None = None,
+        opens: bool = False,
+    ) -> None:
         self.directory = directory
+        self._credentials = credentials
+        self._opens = opens
+        """There is an authority to open HTTPS with."""
         self._clock = clock
         self._via_name = via_name
         self._replay_bytes = replay_bytes
@@ -74,7 +107,14 @@ class Router:
         """Never raises but for cancellation."""
         call_id = new_id()
         try:
-            call, pipeline = self._call(connection, request, call_id)
+            self._refuse_loop(request.headers)
+            if request.method == "CONNECT":
+                opened = self._opened(request)
+                if opened is not None:
+                    return opened
+                call, pipeline = self._tunnelled(request, call_id)
+            else:
+                call, pipeline = self._call(connection, request, call_id)
         except ClientError as error:
             return _refused(Refusal(error.reason, error.detail, call_id))
         except Exception:
@@ -91,21 +131,24 @@ class Router:
             outcome = Failure(Reason.INTERNAL, FAULT, Verdict.LOCAL)
         return answer(call, pipeline, outcome)
 
-    def _call(self, connection: Connection, request: Request, call_id: str) -> tuple[Call, Pipeline]:
-        headers = request.headers
-        if request.method == "CONNECT":
-            raise ClientError(
-                Reason.NOT_IMPLEMENTED,
-                "CONNECT is not supported yet; call the provider by http:// through HTTP_PROXY, or by"
-                " a base URL of this listener",
-            )
+    def _refuse_loop(self, headers: Headers) -> None:
         via = headers.get(b"via")
         if via is not None and self._via_name in via:
-            raise ClientError(Reason.LOOP, "an upstream leads back to this sidecar; look at the policy's `upstream`")
+            text = "an upstream leads back to this sidecar; look at the policy's `upstream` and `upstream_proxy`"
+            raise ClientError(Reason.LOOP, text)
+
+    def _call(self, connection: Connection, request: Request, call_id: str) -> tuple[Call, Pipeline]:
+        headers = request.headers
         if b"sidecar" in headers:
             headers.remove(b"sidecar")
         goal = destination(request.target, request.host)
-        mode, target, pipeline = self._find(goal, request.method)
+        entry = connection.entry
+        if entry is not None:
+            mode, target, pipeline = self._find_inside(goal, request.method, entry)
+        else:
+            if self._credentials is not None and goal.mode is Mode.FORWARD:
+                self._credentials.check(request.proxy_credentials)
+            mode, target, pipeline = self._find(goal, request.method)
         return (
             Call(
                 call_id,
@@ -120,9 +163,65 @@ class Router:
                 expects_continue=request.expects_continue,
                 upgrade=request.upgrade,
                 on_interim=connection.interim if request.version == "1.1" else None,
+                base=_base(mode, goal, pipeline.provider),
             ),
             pipeline,
         )
+
+    # Connections.
+
+    def _opened(self, request: Request) -> Answer | None:
+        """The answer to a CONNECT whose connection will be opened; None for one that is tunnelled."""
+        if self._credentials is not None:
+            self._credentials.check(request.proxy_credentials)
+        host, port = connect_goal(request.target)
+        if not self._opens or not self.directory.intercepts(request.target):
+            return None
+        made = Answer(200, b"Connection established", Headers())
+        made.gate = Entry(Mode.CONNECT.value, host, port)
+        return made
+
+    def _tunnelled(self, request: Request, call_id: str) -> tuple[Call, Pipeline]:
+        host, port = connect_goal(request.target)
+        pipeline = self.directory.tunnel(request.target) or self.directory.unknown_tunnel(host, port)
+        if pipeline is None:
+            raise _denied(host, port)
+        return self.tunnel_call(Mode.CONNECT, request.target, pipeline, call_id), pipeline
+
+    def tunnel_call(self, mode: Mode, target: bytes, pipeline: Pipeline, call_id: str) -> Call:
+        """A connection that is not opened, as a call: the provider's steps guard its beginning."""
+        return Call(
+            call_id, mode, "CONNECT", target, Headers(), NO_BODY, pipeline.provider, pipeline.route, self._clock.now()
+        )
+
+    def intercepts(self, authority: bytes) -> bool | None:
+        """For the door: whether HTTPS to this host is opened; None if no policy has it."""
+        return self.directory.intercepts(authority)
+
+    def dial(self, entry: Entry) -> Dial | None:
+        """For the door: connects to where an entry leads, as a call that its provider's steps guard; None where egress
+        is denied."""
+        target = b"%b:%d" % (entry.host.encode("ascii"), entry.port)
+        pipeline = self.directory.tunnel(target) or self.directory.unknown_tunnel(entry.host, entry.port)
+        if pipeline is None:
+            return None
+        call = self.tunnel_call(Mode(entry.mode), target, pipeline, new_id())
+        return partial(_dialled, pipeline.handle, call)
+
+    # Calls.
+
+    def _find_inside(self, goal: Destination, method: str, entry: Entry) -> tuple[Mode, bytes, Pipeline]:
+        """For a request on a connection that was opened: what it was opened for says whose call it is."""
+        host = entry.host.encode("ascii")
+        if not entry.secure and goal.host:
+            host = goal.host  # Redirected plain HTTP names its host in the request alone.
+        elif goal.host and goal.host != host:
+            raise ClientError(Reason.MISDIRECTED, f"this connection was opened for {entry.host}, not for another host")
+        provider = self.directory.by_host(b"%b:%d" % (host, entry.port))
+        if provider is not None:
+            return Mode(entry.mode), goal.target, provider.pipeline(method, goal.target.partition(b"?")[0])
+        unknown = Destination(Mode(entry.mode), host, entry.port, goal.target, secure=entry.secure)
+        return Mode(entry.mode), goal.target, self._unknown(unknown)
 
     def _find(self, goal: Destination, method: str) -> tuple[Mode, bytes, Pipeline]:
         """A policy's host wins over a prefix, since a host cannot be meant by accident."""
@@ -146,12 +245,32 @@ class Router:
             raise ClientError(Reason.ADDRESS_DENIED, f"{host} hands out the machine's own credentials: never called")
         pipeline = self.directory.unknown(host, port, goal.secure)
         if pipeline is None:
-            raise ClientError(
-                Reason.EGRESS_DENIED,
-                f"no policy has the host {host}, and egress to unknown hosts or to port {port} is denied;"
-                " add a policy for it, or change `egress` in defaults.yaml",
-            )
+            raise _denied(host, port)
         return pipeline
+
+
+def _base(mode: Mode, goal: Destination, provider: str) -> bytes | None:
+    """Where the client will look for what lies below the provider's prefix."""
+    if mode is not Mode.REVERSE or not goal.authority:
+        return None
+    return b"http://%b/%b" % (goal.authority, provider.encode("ascii"))
+
+
+async def _dialled(handle: Handler, call: Call) -> SpliceTarget:
+    """Raises WireError."""
+    outcome = await handle(call)
+    if isinstance(outcome, Failure):
+        raise WireError(outcome.reason, outcome.detail, sent=False)
+    assert isinstance(outcome.tunnel, RawConnection)
+    return SpliceTarget(outcome.tunnel)
+
+
+def _denied(host: str, port: int) -> ClientError:
+    return ClientError(
+        Reason.EGRESS_DENIED,
+        f"no policy has the host {host}, and egress to unknown hosts or to port {port} is denied;"
+        " add a policy for it, or change `egress` in defaults.yaml",
+    )
 
 
 def answer(call: Call, pipeline: Pipeline, outcome: Outcome) -> Answer:

@@ -1,4 +1,5 @@
-"""The files that fallbacks take their bodies from: where they are, what is in them, and how to tell that they changed.
+"""The files that policies take bodies and credentials from: where they are, what is in them, and how to tell that they
+changed.
 
 What may live here: finding and reading them while policies load. Calls only ever see the bytes.
 """
@@ -27,11 +28,15 @@ def read_attached(path: str) -> bytes:
 
 
 def resolve_attached(tree: Node) -> Node:
-    """The tree with each fallback's `file` made absolute, from the directory of the file in which it was written."""
+    """The tree with each `file` of fallbacks and credentials made absolute, from the directory of the file in which it
+    was written."""
     if not isinstance(tree.value, dict):
         return tree
     resolved = dict(tree.value)
     fallback, routes = resolved.get("fallback"), resolved.get("routes")
+    proxy = resolved.get("upstream_proxy")
+    if proxy is not None and isinstance(proxy.value, dict) and (credentials := proxy.get("credentials")) is not None:
+        resolved["upstream_proxy"] = replace(proxy, value={**proxy.value, "credentials": _resolved(credentials)})
     if fallback is not None and isinstance(fallback.value, list):
         resolved["fallback"] = replace(fallback, value=[_resolved(rung) for rung in fallback.value])
     if routes is not None and isinstance(routes.value, list):
@@ -43,16 +48,22 @@ def attached_state(tree: Node) -> Iterator[str]:
     """What tells one state of the attached files from another: path, inode, time and size of each."""
     for owner in (tree, *(tree.get("routes") or tree).items()):
         for rung in (owner.get("fallback") or owner).items():
-            file = rung.get("file")
-            if file is not None and isinstance(file.value, str):
-                yield _state(_absolute(file.value, file))
+            yield from _file_state(rung)
+    if (credentials := tree.at("upstream_proxy", "credentials")) is not None:
+        yield from _file_state(credentials)
 
 
-def _resolved(rung: Node) -> Node:
-    file = rung.get("file")
-    if not isinstance(rung.value, dict) or file is None or not isinstance(file.value, str):
-        return rung
-    return replace(rung, value={**rung.value, "file": replace(file, value=_absolute(file.value, file))})
+def _resolved(owner: Node) -> Node:
+    file = owner.get("file")
+    if not isinstance(owner.value, dict) or file is None or not isinstance(file.value, str):
+        return owner
+    return replace(owner, value={**owner.value, "file": replace(file, value=_absolute(file.value, file))})
+
+
+def _file_state(owner: Node) -> Iterator[str]:
+    file = owner.get("file")
+    if file is not None and isinstance(file.value, str):
+        yield _state(_absolute(file.value, file))
 
 
 def _absolute(path: str, node: Node) -> str:

@@ -14,6 +14,7 @@ from sidecar.call import Call, Handler
 from sidecar.clock import Clock
 from sidecar.policy import translate
 from sidecar.policy.keep import UNMATCHED, WHOLE, Keep
+from sidecar.policy.match import HostIndex
 from sidecar.policy.model import ProviderPolicy, Route, Settings
 from sidecar.policy.model import Retry as RetryWords
 from sidecar.policy.order import ORDER
@@ -30,10 +31,13 @@ from sidecar.steps.fallback import Fallback
 from sidecar.steps.flight import Flights
 from sidecar.steps.limit import Limit
 from sidecar.steps.retry import Retry
+from sidecar.steps.rewrite import Rewrite
 
 REFRESH_S: Final = 60.0
 """How long a refresh may take where the policy sets no timeouts."""
 
+TUNNEL: Final = ("trace", "deadline", "retry", "breaker", "limit")
+"""The steps that can do anything for a call whose bytes are not read."""
 TransportFactory: TypeAlias = Callable[[ProviderPolicy, Settings], Handler]
 """The innermost handler, for a provider and the settings of one of its routes."""
 
@@ -118,11 +122,23 @@ def compile_pipeline(policy: ProviderPolicy, route: Route | None, digest: str, p
     return Pipeline(policy.provider, place.name, digest, step_names(policy, route), handle)
 
 
+def compile_tunnel(policy: ProviderPolicy, digest: str, ports: Ports, connect: Handler) -> Pipeline:
+    """What guards calls that are not opened: their connecting alone can be judged, waited for and held back."""
+    place = _Place(policy, None, ports)
+    handle = connect
+    for row in reversed(ORDER):
+        step = _BUILD[row.step](place) if row.step in TUNNEL else None
+        if step is not None:
+            handle = step.bind(handle)
+    return Pipeline(policy.provider, place.name, digest, TUNNEL, handle)
+
+
 def step_names(policy: ProviderPolicy, route: Route | None) -> tuple[str, ...]:
     """The steps that are on for a route, or for calls that match none, outer to inner."""
     settings: Settings = policy if route is None else route
     off = {
         "fallback": not translate.fallback(policy, route),
+        "rewrite": not translate.rewrite(settings),
         "deadline": settings.timeouts is None,
         "cache": not policy.caches,
         "retry": translate.retry(settings).attempts == 1,
@@ -169,6 +185,21 @@ def _fallback(place: _Place) -> Step | None:
     upstream = None if origin is None else str(origin).partition("://")[2]
     values = PathValues("" if place.route is None else place.route.match.path)
     return Fallback(ladder, values, place.ports.clock, upstream, dry_run=place.is_dry("fallback"))
+
+
+def _rewrite(place: _Place) -> Step | None:
+    names = translate.rewrite(place.settings)
+    if not names:
+        return None
+    return Rewrite(names, own_hosts(place.policy), place.ports.clock, dry_run=place.is_dry("rewrite"))
+
+
+def own_hosts(policy: ProviderPolicy) -> Callable[[bytes], bool]:
+    """Whether what an authority has is what the provider's prefix leads to: its hosts are that only where they all have
+    one upstream."""
+    origin = str(policy.origin).partition("://")[2].encode()
+    hosts: HostIndex[bool] = HostIndex((host, True) for host in policy.hosts if policy.upstream is not None)
+    return lambda authority: authority == origin or hosts.find(authority) is not None
 
 
 def _deadline(place: _Place) -> Step | None:
@@ -278,6 +309,7 @@ def _classify(place: _Place) -> Step:
 _BUILD: Final[dict[str, Callable[[_Place], Step | None]]] = {
     "trace": _trace,
     "fallback": _fallback,
+    "rewrite": _rewrite,
     "deadline": _deadline,
     "cache": _cache,
     "retry": _retry,

@@ -68,6 +68,8 @@ FallbackReason: TypeAlias = Literal[
     "connect-timeout",
     "dns-failed",
     "tls-failed",
+    "proxy-failed",
+    "proxy-denied",
     "attempt-timeout",
     "total-timeout",
     "connection-lost",

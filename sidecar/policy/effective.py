@@ -21,7 +21,7 @@ from sidecar.policy.sources import LoadedPolicies
 from sidecar.policy.tree import Node, Place, Plain, plain, show_path
 from sidecar.policy.wording import field_models
 
-PROVIDER_KEYS = ("hosts", "upstream", "tls")
+PROVIDER_KEYS = ("hosts", "upstream", "upstream_proxy", "tls")
 """Shown beside the settings of the route."""
 
 

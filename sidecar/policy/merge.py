@@ -10,15 +10,20 @@ from functools import reduce
 
 from sidecar.policy.tree import Node
 
-ONE_STATEMENT = frozenset({"store", "ttl"})
-"""Keys of a cache that say one thing together: a layer that has either forgets both from below."""
+ONE_STATEMENT = (
+    (frozenset({"store", "ttl"}), frozenset({"store", "ttl"})),
+    (frozenset({"file", "env"}), frozenset({"file", "env"})),
+    (frozenset({"url"}), frozenset({"credentials"})),
+)
+"""Keys that say one thing together: a layer that has any of the first forgets all of the second from below. Whoever
+names another proxy must not give it the password of the first."""
 
 
 def merge(base: Node, over: Node) -> Node:
     """`over` laid over `base`. A step that is off below comes back as a mapping above, and the other way round."""
     if not isinstance(base.value, dict) or not isinstance(over.value, dict):
         return over
-    unsaid = () if ONE_STATEMENT.isdisjoint(over.value) else ONE_STATEMENT
+    unsaid = {key for said, forgotten in ONE_STATEMENT if not said.isdisjoint(over.value) for key in forgotten}
     merged = {key: node for key, node in base.value.items() if key not in unsaid}
     for key, node in over.value.items():
         below = merged.get(key)

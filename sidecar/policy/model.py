@@ -9,11 +9,12 @@ from __future__ import annotations
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from sidecar.errors import Verdict
+from sidecar.policy.bodies import OwnField
 from sidecar.policy.degrade import Cache, Fallback
 from sidecar.policy.fields import (
     BodyTest,
@@ -32,6 +33,7 @@ from sidecar.policy.fields import (
     Upstream,
 )
 from sidecar.policy.names import Origin, parse_origin
+from sidecar.policy.outgoing import OutgoingProxy
 from sidecar.policy.shape import Model
 from sidecar.policy.units import Duration, Rate, Ratio
 
@@ -199,12 +201,37 @@ class Limit(Model):
     )
 
 
+class RewriteUrls(Model):
+    """Which headers of replies bring a client back to the listener that it called. Off unless a policy has it."""
+
+    headers: Several[OwnField] = Field(
+        ("Location", "Link", "Content-Location"),
+        description="Response headers in which the provider's own URLs become the listener's.",
+    )
+
+
+STEPS_BY_KEY: Final = {"timeouts": "deadline", "rewrite_urls": "rewrite"}
 DryRunStep: TypeAlias = Annotated[
-    Literal["fallback", "deadline", "cache", "classify", "retry", "breaker", "limit"],
-    BeforeValidator(lambda step: "deadline" if step == "timeouts" else step),
-    WithJsonSchema({"enum": ["fallback", "deadline", "timeouts", "cache", "classify", "retry", "breaker", "limit"]}),
+    Literal["fallback", "rewrite", "deadline", "cache", "classify", "retry", "breaker", "limit"],
+    BeforeValidator(lambda step: STEPS_BY_KEY.get(step, step) if isinstance(step, str) else step),
+    WithJsonSchema(
+        {
+            "enum": [
+                "fallback",
+                "rewrite",
+                "rewrite_urls",
+                "deadline",
+                "timeouts",
+                "cache",
+                "classify",
+                "retry",
+                "breaker",
+                "limit",
+            ]
+        }
+    ),
 ]
-"""A step's name; the deadline step also goes by its key, `timeouts`."""
+"""A step's name; where its key is another word, that will do, too."""
 
 
 class Settings(Model):
@@ -221,6 +248,9 @@ class Settings(Model):
     cache: OrOff[Cache] = Field(None, description="What to keep and serve again, or off.")
     fallback: OrOff[Several[Fallback]] = Field(
         (), description="What to answer when nothing better is left, the first that holds, or off."
+    )
+    rewrite_urls: OrOff[RewriteUrls] = Field(
+        None, description="Which response headers have URLs that should lead back through the sidecar, or off."
     )
     dry_run: Several[DryRunStep] = Field((), description="Steps that decide and report, but do not act.")
 
@@ -241,6 +271,11 @@ class Route(Settings):
     match: RouteMatch = Field(description="Which calls it is for; the first route that matches wins.")
 
 
+def _on_or_off(value: object) -> object:
+    """YAML 1.1 reads the bare words as booleans."""
+    return {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+
+
 class ProviderPolicy(Settings):
     """One provider, with everything that holds for it."""
 
@@ -254,6 +289,12 @@ class ProviderPolicy(Settings):
         None, description="A shipped pack, or a provider beside this file, that this one overrides."
     )
     tls: Tls = Field(Tls(), description="How the provider is verified.")
+    intercept: Annotated[
+        Literal["on", "off"], BeforeValidator(_on_or_off, json_schema_input_type=Literal["on", "off"] | bool)
+    ] = Field("on", description="Whether its HTTPS calls through CONNECT are opened, or tunnelled with off.")
+    upstream_proxy: OrOff[OutgoingProxy] = Field(
+        None, description="The forward proxy by which connections to the provider leave, or off."
+    )
     routes: Several[Route] = Field((), description="Narrower rules; the first match wins.")
 
     @property
@@ -281,6 +322,9 @@ class Egress(Model):
     ports: Several[Annotated[int, Field(ge=1, le=65535)]] = Field(
         (80, 443), description="Ports that calls to such hosts may use."
     )
+    verify_sni: bool = Field(
+        False, description="Refuse redirected TLS whose server name does not resolve to the address that was called."
+    )
 
 
 class Defaults(Settings):
@@ -288,4 +332,7 @@ class Defaults(Settings):
 
     about: About = Field(About(), description="What holds for every integration, such as the owner.")
     tls: Tls = Field(Tls(), description="How every provider is verified.")
+    upstream_proxy: OrOff[OutgoingProxy] = Field(
+        None, description="The forward proxy by which all connections leave, also those that no policy names, or off."
+    )
     egress: Egress = Field(Egress(), description="Where calls may go that no policy names.")

@@ -28,6 +28,7 @@ class Row:
 ORDER: Final = (
     Row("trace", Runs.CALL, "outermost, so that the call's span and duration cover whatever else happens"),
     Row("fallback", Runs.CALL, "outside all that can fail, so that it is the last resort, and marked in the span"),
+    Row("rewrite", Runs.CALL, "outside cache, so that entries keep the provider's own URLs; a fallback's are ours"),
     Row("deadline", Runs.CALL, "outside cache and retry, so that waiting for another's reply counts as attempts do"),
     Row("cache", Runs.CALL, "outside retry, so that a hit costs no attempt, and equal calls share all attempts of one"),
     Row("retry", Runs.CALL, "outside all that judges a single attempt, so that each attempt is judged anew"),

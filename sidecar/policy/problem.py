@@ -6,8 +6,11 @@ What may live here: the record and its three renderings. Finding problems is `lo
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass
 
+USER_INFO = re.compile(r"//[^/?#\s]*@")
+"""User and password in a URL."""
 SHOWN_CHARS = 60
 """What is shown of a value at most: enough to find it, too little to leak a key whole."""
 
@@ -58,7 +61,7 @@ def show(value: object) -> str:
         case list() | tuple():
             return "a list" if value else "an empty list"
         case str():
-            return short(json.dumps(value, ensure_ascii=False))
+            return short(json.dumps(USER_INFO.sub("//…@", value), ensure_ascii=False))
         case bool():
             return "true" if value else "false"
     return short(str(value))

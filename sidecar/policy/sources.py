@@ -17,6 +17,7 @@ from sidecar.policy.files import DEFAULTS, find_files, read_file, shipped_polici
 from sidecar.policy.load import Document, load_document, parse_document
 from sidecar.policy.merge import without
 from sidecar.policy.model import Defaults, Egress, ProviderPolicy
+from sidecar.policy.outgoing import UpstreamProxy
 from sidecar.policy.problem import PolicyProblem, show
 from sidecar.policy.tree import Node
 
@@ -53,10 +54,14 @@ class LoadedPolicies:
 
     providers: tuple[ProviderPolicy, ...] = ()
     egress: Egress = field(default_factory=Egress)
+    upstream_proxy: UpstreamProxy | None = None
+    """By which calls to hosts without a policy leave."""
     digest: str = ""
     """SHA-256, hex, over the names and contents of the files in force."""
     files: tuple[PolicyFile, ...] = ()
     problems: tuple[PolicyProblem, ...] = ()
+    complaints: tuple[PolicyProblem, ...] = ()
+    """Why `upstream_proxy` is as it last was: its credentials cannot be read now."""
     made: Mapping[Path, Provider] = field(default_factory=dict, repr=False)
     """Each provider by its file."""
     documents: Documents = field(default_factory=dict, repr=False)
@@ -80,8 +85,8 @@ def load_policies(paths: Sequence[Path], previous: LoadedPolicies | None = None)
         lost = {Path(problem.file) for problem in found.problems}
         documents |= {path: one for path, one in previous.documents.items() if lost & {path, path.parent}}
     fresh = _assemble(documents, previous)
-    complaints = (problem for one in fresh.made.values() for problem in one.complaints)
-    problems = (*found.problems, *fresh.problems, *distinct(complaints))
+    complaints = [problem for one in fresh.made.values() for problem in one.complaints]
+    problems = (*found.problems, *fresh.problems, *distinct([*fresh.complaints, *complaints]))
     if not problems:
         return fresh
     if previous is None:
@@ -132,6 +137,8 @@ def _assemble(documents: Documents, previous: LoadedPolicies | None) -> LoadedPo
     problems = [problem for document in documents.values() for problem in document.problems]
     egress, found = _egress(documents)
     problems += found
+    proxy, found, complaints = _upstream_proxy(documents, previous)
+    problems += found
     shelf = _Shelf(documents)
     made: dict[Path, Provider] = {}
     for path, document in documents.items():
@@ -147,7 +154,15 @@ def _assemble(documents: Documents, previous: LoadedPolicies | None) -> LoadedPo
     providers = tuple(one.policy for one in checked if one.policy is not None)
     files = tuple(PolicyFile(path, one.digest, stale=False) for path, one in documents.items())
     return LoadedPolicies(
-        providers, egress, _digest(documents.values()), files, tuple(distinct(problems)), made, dict(documents)
+        providers,
+        egress,
+        proxy,
+        _digest(documents.values()),
+        files,
+        tuple(distinct(problems)),
+        tuple(complaints),
+        made,
+        dict(documents),
     )
 
 
@@ -188,7 +203,7 @@ def _egress(documents: Documents) -> tuple[Egress, list[PolicyProblem]]:
             continue
         # Who inherits a fallback complains of its files, and may go on with what was in them.
         root = resolve_attached(document.root) if alone else without(document.root, ("fallback",))
-        defaults, found = validate(root, Defaults)
+        defaults, found = validate(without(root, ("upstream_proxy",)), Defaults)
         problems += found
         node = document.root.get("egress")
         if node is not None and first is not None:
@@ -197,6 +212,29 @@ def _egress(documents: Documents) -> tuple[Egress, list[PolicyProblem]]:
         elif node is not None and defaults is not None:
             egress, first = defaults.egress, node
     return egress, problems
+
+
+def _upstream_proxy(
+    documents: Documents, previous: LoadedPolicies | None
+) -> tuple[UpstreamProxy | None, list[PolicyProblem], list[PolicyProblem]]:
+    """The proxy of the first defaults.yaml that has one, what is wrong with any, and what is wrong with a file of
+    credentials that was good before."""
+    problems: list[PolicyProblem] = []
+    complaints: list[PolicyProblem] = []
+    first: UpstreamProxy | None = None
+    for path, document in documents.items():
+        node = None if document.root is None or path.name not in DEFAULTS else document.root.get("upstream_proxy")
+        if node is None or document.root is None:
+            continue
+        tree = resolve_attached(replace(document.root, value={"upstream_proxy": node}))
+        defaults, found = validate(tree, Defaults)
+        if previous is not None and previous.documents.get(path) is document and found:
+            complaints += found
+            first = first or previous.upstream_proxy
+        else:
+            problems += found
+            first = first or (None if defaults is None else defaults.upstream_proxy)
+    return first, problems, complaints
 
 
 def _digest(documents: Iterable[Document]) -> str:

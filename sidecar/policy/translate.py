@@ -132,6 +132,11 @@ def fallback(policy: ProviderPolicy, route: Route | None) -> tuple[Rung, ...]:
     )
 
 
+def rewrite(settings: Settings) -> frozenset[bytes]:
+    """The fields to rewrite, in lower case."""
+    return frozenset() if settings.rewrite_urls is None else frozenset(_field_names(settings.rewrite_urls.headers))
+
+
 def hint(settings: Settings) -> HintSettings | None:
     """Without retry there is still a breaker to be prolonged, so the usual field is believed."""
     if settings.retry is None:

@@ -31,8 +31,12 @@ _BOUNDS = {"greater_than": ("gt", "more than"), "greater_than_equal": ("ge", "at
 _BOUNDS |= {"less_than": ("lt", "less than"), "less_than_equal": ("le", "at most")}
 
 SWITCHES = frozenset({*(set(Settings.model_fields) - {"dry_run"}), "hint", "budget", "consecutive", "failure_ratio"})
-SWITCHES |= {"rate", "concurrency", "ttl", "stale"}
+SWITCHES |= {"rate", "concurrency", "ttl", "stale", "upstream_proxy", "credentials"}
 """Keys that may be off."""
+
+
+SECRET = "credentials"
+"""Below this key somebody may have written the secret itself."""
 
 
 def describe(error: ErrorDetails, tree: Node, model: type[BaseModel], prefix: Path = ()) -> PolicyProblem:
@@ -52,6 +56,8 @@ def describe(error: ErrorDetails, tree: Node, model: type[BaseModel], prefix: Pa
     else:
         got = show(node.value)
     expected, hint = _explain(error, node)
+    if SECRET in path and isinstance(node.value, str):
+        got = "what is not shown"
     return PolicyProblem(*place, show_path((*prefix, *shown)), expected, got, hint)
 
 

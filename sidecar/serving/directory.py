@@ -10,11 +10,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from sidecar.call import Handler
 from sidecar.errors import ClientError, Reason
-from sidecar.policy.compile import Ports, compile_pipeline
+from sidecar.policy.compile import Pipeline as CompiledPipeline
+from sidecar.policy.compile import Ports, compile_pipeline, compile_tunnel
 from sidecar.policy.keep import UNMATCHED
 from sidecar.policy.match import HostIndex, RouteIndex
 from sidecar.policy.model import ProviderPolicy, Route
@@ -23,6 +24,8 @@ from sidecar.policy.sources import LoadedPolicies
 from sidecar.policy.units import NotUnderstood
 from sidecar.serving.unknown import MOST_HOSTS, UnknownHosts, allows, passing
 from sidecar.serving.upstreams import Upstreams
+
+K = TypeVar("K")
 
 MOST_WILDCARD_HOSTS: Final = 256
 """Hosts below one provider's wildcards that pipelines are kept for; the one called longest ago goes first."""
@@ -80,7 +83,7 @@ class Routes:
 class Provider:
     """One policy. Without an `upstream` of its own, each of its hosts is where its calls go."""
 
-    __slots__ = ("_by_host", "_digest", "_index", "_policy", "_ports", "_routes", "_wild")
+    __slots__ = ("_by_host", "_digest", "_index", "_policy", "_ports", "_routes", "_tunnels", "_upstreams", "_wild")
 
     def __init__(self, policy: ProviderPolicy, digest: str, ports: Ports, upstreams: Upstreams) -> None:
         self._policy = policy
@@ -93,6 +96,8 @@ class Provider:
             ((route.match.method, route.match.path, route) for route in policy.routes), None
         )
         self._routes = None if policy.origin is None else self._towards(policy, ports)
+        self._upstreams = upstreams
+        self._tunnels: OrderedDict[str, Pipeline] = OrderedDict()
         self._by_host: dict[str, Routes] = {}
         self._wild: OrderedDict[str, Routes] = OrderedDict()
 
@@ -119,6 +124,21 @@ class Provider:
             return self._add_wild(host)
         self._wild.move_to_end(host)
         return found
+
+    @property
+    def intercepts(self) -> bool:
+        """Whether its HTTPS calls are opened."""
+        return self._policy.intercept == "on"
+
+    def tunnel(self, host: str) -> Pipeline:
+        """What carries a connection to one of its hosts that is not opened."""
+        made = self._tunnels.get(host)
+        if made is None:
+            policy = self._policy if self._policy.upstream is not None else self._at(host)
+            connect = self._upstreams.tunnel(policy, named=self._policy.upstream is not None)
+            compiled = compile_tunnel(policy, self._digest, self._ports, connect)
+            made = _keep(self._tunnels, host, _shown(compiled, policy.origin), MOST_WILDCARD_HOSTS)
+        return made
 
     def _add(self, host: str) -> Routes:
         routes = self._by_host[host] = self._towards(self._at(host), self._ports)
@@ -152,8 +172,10 @@ class Directory:
             (host, (host, provider)) for policy, provider in named for host in policy.hosts
         )
         self._egress = loaded.egress
+        self._proxy = loaded.upstream_proxy
         self._unknown = unknown
         self._passing: OrderedDict[Origin, Pipeline] = OrderedDict()
+        self._tunnels: OrderedDict[Origin, Pipeline] = OrderedDict()
         self._ports = replace(ports, transport=partial(upstreams.transport, named=False))
         self._upstreams = upstreams
 
@@ -174,6 +196,32 @@ class Directory:
         host, provider = found
         return provider.by_host(host, _host(authority) if host.startswith("*.") else host)
 
+    def intercepts(self, authority: bytes) -> bool | None:
+        """Whether calls to this host are opened; None if no policy has it."""
+        found = self._hosts.find(authority)
+        return None if found is None else found[1].intercepts
+
+    def tunnel(self, authority: bytes) -> Pipeline | None:
+        """What carries a connection to a policy's host that is not opened; None if no policy has it."""
+        found = self._hosts.find(authority)
+        return None if found is None else found[1].tunnel(_host(authority))
+
+    def unknown_tunnel(self, host: str, port: int) -> Pipeline | None:
+        """The same for a host without a policy; None where egress is denied. Counts the host."""
+        allowed = allows(self._egress, port)
+        self._unknown.count(host, port, allowed)
+        if not allowed:
+            return None
+        origin = Origin("https", host.strip("[]"), port)
+        made = self._tunnels.get(origin)
+        if made is None:
+            policy = passing(origin, self._proxy)
+            connect = self._upstreams.tunnel(policy, named=False)
+            made = _keep(
+                self._tunnels, origin, _shown(compile_tunnel(policy, "", self._ports, connect), origin), MOST_HOSTS
+            )
+        return made
+
     def unknown(self, host: str, port: int, secure: bool) -> Pipeline | None:
         """Carried as it came: TLS is begun only where the application, or the port, says so."""
         allowed = allows(self._egress, port)
@@ -191,11 +239,23 @@ class Directory:
         if len(self._passing) >= MOST_HOSTS:
             self._passing.popitem(last=False)
             self._upstreams.tidy()
-        made = compile_pipeline(passing(origin), None, "", self._ports)
+        made = compile_pipeline(passing(origin, self._proxy), None, "", self._ports)
         pipeline = self._passing[origin] = Pipeline(
             made.provider, made.route, str(origin).partition("://")[2], made.handle
         )
         return pipeline
+
+
+def _shown(made: CompiledPipeline, origin: Origin | None) -> Pipeline:
+    return Pipeline(made.provider, made.route, str(origin).partition("://")[2], made.handle)
+
+
+def _keep(table: OrderedDict[K, Pipeline], key: K, pipeline: Pipeline, most: int) -> Pipeline:
+    """Remember it, and forget the oldest when there are too many."""
+    if len(table) >= most:
+        table.popitem(last=False)
+    table[key] = pipeline
+    return pipeline
 
 
 def _host(authority: bytes) -> str:

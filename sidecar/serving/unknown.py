@@ -10,6 +10,7 @@ from typing import Any, Final
 from sidecar.clock import Clock
 from sidecar.policy.model import Egress, ProviderPolicy
 from sidecar.policy.names import Origin
+from sidecar.policy.outgoing import UpstreamProxy
 from sidecar.telemetry.meters import Family, Tally
 
 MOST_HOSTS: Final = 512
@@ -59,12 +60,12 @@ def allows(egress: Egress, port: int) -> bool:
     return egress.unknown == "allow" and port in egress.ports
 
 
-def passing(origin: Origin) -> ProviderPolicy:
+def passing(origin: Origin, proxy: UpstreamProxy | None = None) -> ProviderPolicy:
     """The policy of a host that has none: every step that could change a call's fate is off.
 
     Not validated, since it is ours and its name is one that a file may not use.
     """
     off: dict[str, Any] = dict.fromkeys(("timeouts", "retry", "breaker", "limit"))
     return ProviderPolicy(provider="unknown", upstream=None, hosts=(), **off).model_copy(
-        update={"provider": NO_PROVIDER, "upstream": origin}
+        update={"provider": NO_PROVIDER, "upstream": origin, "upstream_proxy": proxy}
     )

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from sidecar.call import Handler
 from sidecar.clock import Clock
-from sidecar.http1.dial import Dialer, Resolver
+from sidecar.http1.dial import Dialer, Resolver, open_raw
 from sidecar.http1.limits import PoolLimits
 from sidecar.http1.pool import Origin, Pool
+from sidecar.http1.proxy import Connector, Proxy, ProxyDialer
+from sidecar.http1.raw import RawConnection
 from sidecar.http1.tls import TlsSettings, client_context
 from sidecar.policy.model import ProviderPolicy, Settings, Timeouts, Tls
-from sidecar.rules.egress import may_call
+from sidecar.policy.outgoing import UpstreamProxy
+from sidecar.rules.egress import may_ask, may_call
 from sidecar.steps.transport import TransportSettings, transport
+from sidecar.steps.tunnel import tunnel
 
 UNHURRIED_S: Final = 86400.0
 """What `timeouts: off` means where a number is needed."""
@@ -45,13 +50,25 @@ class Upstreams:
         goal = policy.origin
         if goal is None:
             raise ValueError(f"{policy.provider} has no upstream")
-        origin = Origin(
-            goal.host, goal.port, tls_settings(policy.tls) if goal.scheme == "https" else None, private=named
-        )
-        authority = str(goal).partition("://")[2]
-        return transport(
-            self._pool(origin, policy.provider), timings(authority, settings.timeouts), self._clock, self._via
-        )
+        tls = tls_settings(policy.tls) if goal.scheme == "https" else None
+        proxy = self._proxy(policy.upstream_proxy, goal.host)
+        origin = Origin(goal.host, goal.port, tls, private=named, proxy=proxy)
+        timing = timings(str(goal).partition("://")[2], settings.timeouts)
+        if tls is None and proxy is not None:
+            timing = replace(timing, proxy=proxy)
+        return transport(self._pool(origin, policy.provider), timing, self._clock, self._via)
+
+    def tunnel(self, policy: ProviderPolicy, *, named: bool = True) -> Handler:
+        """The innermost handler of what is not opened: a connection to the policy's upstream."""
+        goal = policy.origin
+        if goal is None:
+            raise ValueError(f"{policy.provider} has no upstream")
+        connector, allows = self._way(self._proxy(policy.upstream_proxy, goal.host), named=named)
+
+        async def dial() -> RawConnection:
+            return await open_raw(connector, goal.host, goal.port, allows)
+
+        return tunnel(dial, timings("", policy.timeouts).connect_s, self._clock)
 
     def connections(self) -> Iterator[tuple[str, int, int]]:
         """(provider, open, idle) for each pool."""
@@ -79,12 +96,27 @@ class Upstreams:
     def _pool(self, origin: Origin, provider: str) -> Pool:
         pool = self._pools.get(origin)
         if pool is None:
-            allows: Callable[[str], bool] = partial(may_call, named=origin.private)
-            pool = self._pools[origin] = Pool(origin, self._dialer, allows, self._limits, self._clock)
+            connector, allows = self._way(origin.proxy, named=origin.private, tunnels=origin.tls is not None)
+            pool = self._pools[origin] = Pool(origin, connector, allows, self._limits, self._clock)
             self._providers[origin] = provider
             if origin.tls is not None and origin.tls not in self._files:
                 self._files[origin.tls] = _signatures(origin.tls)
         return pool
+
+    def _proxy(self, said: UpstreamProxy | None, host: str) -> Proxy | None:
+        if said is None or said.spares(host):
+            return None
+        return Proxy(said.url.host, said.url.port, said.authorization, self._via)
+
+    def _way(
+        self, proxy: Proxy | None, *, named: bool, tunnels: bool = True
+    ) -> tuple[Connector, Callable[[str], bool]]:
+        """What connects, and what judges where to: each address, or the host alone if a proxy resolves it."""
+        if proxy is None:
+            return self._dialer, partial(may_call, named=named)
+        return ProxyDialer(self._dialer, proxy, partial(may_call, named=True), tunnels=tunnels), partial(
+            may_ask, named=named
+        )
 
 
 def timings(authority: str, timeouts: Timeouts | None) -> TransportSettings:

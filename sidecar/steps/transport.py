@@ -10,6 +10,7 @@ from sidecar.errors import Reason, Verdict, WireError
 from sidecar.http1.connection import Exchange
 from sidecar.http1.message import Headers
 from sidecar.http1.pool import Pool
+from sidecar.http1.proxy import Proxy, refuse
 from sidecar.rules.safe import Repeat, may_repeat
 
 
@@ -22,11 +23,15 @@ class TransportSettings:
     connect_s: float = 2.0
     attempt_s: float = 10.0
     idle_s: float = 60.0
+    proxy: Proxy | None = None
+    """What takes the requests for an `http://` upstream, in absolute form."""
 
 
 def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes) -> Handler:
     """A handler that sends each call through `pool`. `via` is this daemon's own `Via` entry."""
     host = b"Host: " + settings.authority.encode("ascii")
+    proxy = settings.proxy
+    fixed, prefix = ([host], b"") if proxy is None else _to_proxy(host, settings.authority, proxy)
     via_line = b"Via: " + via
     connect_s, attempt_s, idle_s = settings.connect_s, settings.attempt_s, settings.idle_s
     now, join = clock.now, b": ".join
@@ -35,7 +40,8 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
         headers, body, upgrade = call.headers, call.body, call.upgrade
         deadline_s = call.attempt_deadline_s = min(call.deadline_s, now() + attempt_s)
         chunked = not body.empty and b"content-length" not in headers
-        lines = [b"%b %b HTTP/1.1" % (call.method.encode(), call.target), host, *map(join, headers.fields)]
+        target = call.target if proxy is None else absolute_form(prefix, call.target)
+        lines = [b"%b %b HTTP/1.1" % (call.method.encode(), target), *fixed, *map(join, headers.fields)]
         if call.attempt_fields:
             lines += map(join, call.attempt_fields)
         lines.append(via_line)
@@ -62,6 +68,9 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
         hint = _bound_patience(call, clock) if call.expects_continue else None
         try:
             response, connection = await pool.exchange(exchange)
+            if proxy is not None and response.status == 407:
+                response.body.discard()
+                refuse(proxy, settings.authority, 407)
         except WireError as error:
             return failure(error, call)
         finally:
@@ -75,6 +84,17 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
         return reply
 
     return transport
+
+
+def _to_proxy(host: bytes, authority: str, proxy: Proxy) -> tuple[list[bytes], bytes]:
+    """The lines that every request begins with, and what makes its target absolute."""
+    own = [b"Proxy-Authorization: " + proxy.authorization] if proxy.authorization else []
+    return [host, *own], b"http://" + authority.encode("ascii")
+
+
+def absolute_form(prefix: bytes, target: bytes) -> bytes:
+    """`*` is told by having no path (RFC 9112 3.2.4)."""
+    return prefix if target == b"*" else prefix + target
 
 
 END = (b"", b"")
@@ -99,7 +119,7 @@ def credential_key(headers: Headers) -> int:
     return hash((authorization, api_key))
 
 
-LOCAL = frozenset((Reason.ADDRESS_DENIED, Reason.POOL_EXHAUSTED))
+LOCAL = frozenset((Reason.ADDRESS_DENIED, Reason.POOL_EXHAUSTED, Reason.PROXY_DENIED))
 """Failures to connect that say nothing about the provider."""
 
 

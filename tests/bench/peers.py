@@ -88,6 +88,7 @@ def _daemon(site: Site, name: str, tree: Path, policies: Path | None) -> Peer:
         folder=folder,
         environ={
             "PYTHONPATH": str(tree),
+            "SIDECAR_CA_DIR": "off",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{site.collector.port}/{name}",
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
             "OTEL_TRACES_SAMPLER_ARG": "0.01",

@@ -9,9 +9,10 @@ import pytest
 
 from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply, Served
 from sidecar.errors import ClientError, Reason, Verdict
+from sidecar.http1.answer import Answer
+from sidecar.http1.entry import Entry
 from sidecar.http1.message import Body, Headers
 from sidecar.http1.parse import Request
-from sidecar.http1.server import Answer
 from sidecar.intercept.router import Router, refuse, sidecar_field
 from tests.fakes import FakeClock, make_call
 
@@ -55,6 +56,16 @@ class Policies:
     def by_host(self, authority: bytes) -> Provider | None:
         return Provider("stripe", self.seen, self.outcome) if authority.startswith(b"api.stripe.com") else None
 
+    def intercepts(self, authority: bytes) -> bool | None:
+        return True if authority.lower().startswith(b"api.stripe.com") else None
+
+    def tunnel(self, authority: bytes) -> Pipe | None:
+        found = self.by_host(authority)
+        return None if found is None else found.pipeline("CONNECT", b"")
+
+    def unknown_tunnel(self, host: str, port: int) -> Pipe | None:
+        return self.unknown(host, port, True)
+
     def unknown(self, host: str, port: int, secure: bool) -> Pipe | None:
         if not self.allows_unknown:
             return None
@@ -62,6 +73,8 @@ class Policies:
 
 
 class Connection:
+    entry: Entry | None = None
+
     def interim(self, status: int, phrase: bytes, headers: Headers) -> None: ...
 
 
@@ -173,9 +186,52 @@ async def test_hosts_without_a_policy() -> None:
     assert (await said(await ask(policies, b"http://other.test/x")))["reason"] == "egress-denied"
 
 
-async def test_connect_is_not_there_yet() -> None:
-    answer = await ask(Policies(a_reply()), b"api.stripe.com:443", b"api.stripe.com:443", "CONNECT")
-    assert (answer.status, answer.close) == (501, True)
+async def connect(policies: Policies, target: bytes, *, opens: bool = False) -> Answer:
+    request = Request("CONNECT", target, "1.1", Headers())
+    request.host = target
+    return await Router(policies, FakeClock(), b"sidecar-aa", 65536, opens=opens).handle(Connection(), request)  # type: ignore[arg-type]
+
+
+async def test_a_connection_to_a_policys_host_is_opened_where_there_is_an_authority() -> None:
+    policies = Policies(a_reply())
+    answer = await connect(policies, b"api.stripe.com:443", opens=True)
+    assert (answer.status, answer.gate) == (200, Entry("connect", "api.stripe.com", 443))
+    assert policies.seen == []
+
+
+async def test_else_it_is_tunnelled_as_a_call() -> None:
+    policies = Policies(a_reply())
+    answer = await connect(policies, b"api.stripe.com:443")
+    (call,) = policies.seen
+    assert (answer.status, answer.gate) == (200, None)
+    assert (call.mode, call.method, call.target) == (Mode.CONNECT, "CONNECT", b"api.stripe.com:443")
+
+
+async def test_a_connection_to_nowhere_is_refused() -> None:
+    answer = await connect(Policies(a_reply(), allows_unknown=False), b"other.test:443")
+    assert (await said(answer))["reason"] == "egress-denied"
+
+
+@pytest.mark.parametrize(
+    ("entry", "host", "status"),
+    [
+        (Entry("connect", "api.stripe.com", 443, secure=True), b"api.stripe.com", 200),
+        (Entry("connect", "api.stripe.com", 443, secure=True), b"", 200),
+        (Entry("connect", "api.stripe.com", 443, secure=True), b"other.test", 421),
+        (Entry("transparent", "192.0.2.1", 80, address=("192.0.2.1", 80)), b"api.stripe.com", 200),
+    ],
+)
+async def test_what_comes_through_a_gate_belongs_to_the_host_it_was_opened_for(
+    entry: Entry, host: bytes, status: int
+) -> None:
+    policies = Policies(a_reply())
+    request = Request("GET", b"/v1/charges", "1.1", Headers())
+    request.host = host
+    connection = Connection()
+    connection.entry = entry
+    answer = await Router(policies, FakeClock(), b"sidecar-aa", 65536).handle(connection, request)  # type: ignore[arg-type]
+    assert answer.status == status
+    assert [call.mode for call in policies.seen] == ([Mode(entry.mode)] if status == 200 else [])
 
 
 async def test_a_call_that_comes_back_is_stopped() -> None:
@@ -225,3 +281,20 @@ def test_what_was_no_request_is_refused_in_the_same_shape() -> None:
 def test_the_sidecar_field_says_what_was_served(served: Served, said: bytes) -> None:
     field = sidecar_field(make_call(), Verdict.OK, False, served)
     assert field.endswith(b", " + said)
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "base"),
+    [
+        (b"/stripe/v1/charges", b"127.0.0.1:7600", b"http://127.0.0.1:7600/stripe"),
+        (b"/stripe", b"LocalHost", b"http://LocalHost/stripe"),
+        (b"/stripe/v1", b"", None),
+        (b"/stripe/v1", b"api.stripe.com", None),
+        (b"http://api.stripe.com/v1", b"127.0.0.1:7600", None),
+        (b"/", b"other.example", None),
+    ],
+)
+async def test_only_a_call_by_base_url_knows_it(target: bytes, host: bytes, base: bytes | None) -> None:
+    policies = Policies(a_reply())
+    await ask(policies, target, host)
+    assert [call.base for call in policies.seen] == [base]

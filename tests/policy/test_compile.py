@@ -7,7 +7,7 @@ import pytest
 from sidecar.call import Call, Failure, Handler, Outcome, Reply
 from sidecar.errors import Reason, Verdict
 from sidecar.policy import translate
-from sidecar.policy.compile import CacheGround, Pipelines, Ports, compile_pipeline, routes_of, step_names
+from sidecar.policy.compile import CacheGround, Pipelines, Ports, compile_pipeline, own_hosts, routes_of, step_names
 from sidecar.policy.keep import WHOLE, Keep
 from sidecar.policy.model import ProviderPolicy, Route, Settings
 from sidecar.policy.order import ORDER
@@ -137,7 +137,7 @@ def load(tmp_path: Path):
 
 
 async def test_steps_are_passed_in_the_order_of_the_table(load) -> None:
-    workshop, policy = Workshop(), load("limit: {rate: 100/s}\ncache: {}\nfallback: [{text: x}]\n")
+    workshop, policy = Workshop(), load("limit: {rate: 100/s}\ncache: {}\nfallback: [{text: x}]\nrewrite_urls: {}\n")
     pipeline = compile_pipeline(policy, None, "d1", workshop.ports)
     assert pipeline.steps == ALL_STEPS
     assert (pipeline.provider, pipeline.route, pipeline.digest) == ("stripe", "-", "d1")
@@ -163,7 +163,7 @@ async def test_steps_that_are_off_vanish(load) -> None:
 
 def test_one_attempt_is_no_retry_and_an_empty_limit_no_limit(load) -> None:
     policy = load("retry: {attempts: 1}\nlimit: {max_wait: 1s}\n")
-    off = ("fallback", "cache", "retry", "limit")
+    off = ("fallback", "rewrite", "cache", "retry", "limit")
     assert step_names(policy, None) == tuple(step for step in ALL_STEPS if step not in off)
 
 
@@ -425,3 +425,24 @@ def test_what_is_left_out_has_the_usual_numbers(load) -> None:
     assert translate.hint(load("retry: {hint: off}\n")) is None
     lone = translate.breaker(load("timeouts: off\nbreaker: {failure_ratio: off}\n"))
     assert lone == BreakerSettings(failure_ratio=None, lease_s=61.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "own", "foreign"),
+    [
+        ("hosts: [a.test, b.test]\n", ["a.test"], ["b.test", "a.test:8443", "x.a.test"]),
+        ("hosts: [a.test:8443]\n", ["a.test:8443"], ["a.test"]),
+        (
+            "hosts: [a.test, '*.b.test']\nupstream: http://127.0.0.1:9999\n",
+            ["127.0.0.1:9999", "a.test", "a.test:81", "x.b.test"],
+            ["127.0.0.1", "b.test", "c.test"],
+        ),
+        ("hosts: ['*.b.test']\n", [], ["x.b.test", "None"]),
+    ],
+)
+def test_a_providers_own_urls_are_those_that_its_prefix_leads_to(
+    load, text: str, own: list[str], foreign: list[str]
+) -> None:
+    owns = own_hosts(load(f"provider: shop\n{text}"))
+    assert all(owns(authority.encode()) for authority in own)
+    assert not any(owns(authority.encode()) for authority in foreign)

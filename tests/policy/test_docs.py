@@ -59,7 +59,7 @@ def test_every_default_is_documented(key: str) -> None:
     shown = ROWS[key][1].strip("`").strip('"')
     if re.fullmatch(r"\d+(ms|s|m|h|d)", str(default)):
         assert parse_duration(shown) == parse_duration(default)
-    elif key in ("limit", "cache"):
+    elif key in ("limit", "cache", "rewrite_urls"):
         assert f"### `{key}` (off by default)" in DOCS
     elif key != "match.path":
         assert shown == (str(default).lower() if isinstance(default, bool) else str(default))

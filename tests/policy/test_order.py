@@ -3,8 +3,8 @@ from sidecar.policy.order import ORDER, Runs
 
 def test_each_step_stands_once_and_has_a_reason() -> None:
     steps = [row.step for row in ORDER]
-    assert steps[:5] == ["trace", "fallback", "deadline", "cache", "retry"]
-    assert steps[5:] == ["breaker", "limit", "measure", "classify", "transport"]
+    assert steps[:6] == ["trace", "fallback", "rewrite", "deadline", "cache", "retry"]
+    assert steps[6:] == ["breaker", "limit", "measure", "classify", "transport"]
     assert all(row.reason for row in ORDER)
 
 

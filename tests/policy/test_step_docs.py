@@ -19,6 +19,7 @@ KEYS: dict[str, list[type[BaseModel]]] = {
     "limit": [model.Limit],
     "cache": [degrade.Cache, degrade.Stale],
     "fallback": [degrade.Fallback, degrade.FallbackWhen],
+    "rewrite": [model.RewriteUrls],
 }
 PARTS = ("YAML", "What it reports", "When it fails", "Dry run", "Anti-patterns")
 

@@ -13,12 +13,13 @@ from aiohttp.test_utils import TestServer
 
 from sidecar.call import Failure, Reply
 from sidecar.clock import LoopClock
-from sidecar.errors import Reason
+from sidecar.errors import Reason, Verdict
 from sidecar.http1.limits import PoolLimits
 from sidecar.policy.model import ProviderPolicy
 from sidecar.serving.upstreams import UNHURRIED_S, Upstreams, timings, tls_settings
 from tests.authority import Authority
 from tests.fakes import make_call
+from tests.forward_proxy import ForwardProxy
 
 
 def policy(upstream: str, **keys: Any) -> ProviderPolicy:
@@ -107,3 +108,134 @@ def test_what_a_policy_says_of_tls_is_passed_on() -> None:
     assert tls.minimum is ssl.TLSVersion.TLSv1_3
     assert str(tls.ca_file) == "/ca.pem"
     assert (tls.client_cert, tls.client_key) == (None, None)
+
+
+# Through an outgoing proxy.
+
+BASIC = b"Basic c2NvdHQ6dGlnZXI="
+
+
+def upstreams() -> Upstreams:
+    return Upstreams(PoolLimits(), 30.0, LoopClock(), b"1.1 sidecar-test")
+
+
+async def ask(made: Upstreams, shop: ProviderPolicy, *, named: bool = True, **call: str) -> Reply | Failure:
+    return await made.transport(shop, shop, named=named)(make_call(**call))
+
+
+async def test_plain_http_goes_to_the_proxy_in_absolute_form(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROXY_USER", "scott:tiger")
+    async with ForwardProxy(
+        authorization=BASIC, hosts={"shop.test": ("127.0.0.1", server.port or 0)}
+    ).running() as proxy:
+        shop = policy("http://shop.test:8080", upstream_proxy={"url": proxy.url, "credentials": {"env": "PROXY_USER"}})
+        made = upstreams()
+        outcome = await ask(made, shop, target="/v1/x?y=1")
+        assert isinstance(outcome, Reply)
+        assert await outcome.body.read() == b"shop.test:8080"
+        assert outcome.status == 200
+        await ask(made, shop, method="OPTIONS", target="*")
+        made.close()
+    assert proxy.request_lines == [
+        b"GET http://shop.test:8080/v1/x?y=1 HTTP/1.1",
+        b"OPTIONS http://shop.test:8080 HTTP/1.1",
+    ]
+
+
+async def test_https_goes_through_a_tunnel(
+    aiohttp_server: Callable[..., Awaitable[TestServer]], tmp_path: Path
+) -> None:
+    async def hello(request: web.Request) -> web.Response:
+        return web.Response(text=f"{request.headers['Host']} {request.headers.get('Proxy-Authorization')}")
+
+    authority = Authority(tmp_path)
+    app = web.Application()
+    app.router.add_get("/{path:.*}", hello)
+    server = await aiohttp_server(app, ssl=authority.issue("shop.test").server_context())
+    (tmp_path / "user").write_text("scott:tiger\n")
+    async with ForwardProxy(
+        authorization=BASIC, hosts={"shop.test": ("127.0.0.1", server.port or 0)}
+    ).running() as proxy:
+        way = {"url": proxy.url, "credentials": {"file": str(tmp_path / "user")}}
+        shop = policy("https://shop.test", upstream_proxy=way, tls={"ca_file": str(authority.ca_file)})
+        made = upstreams()
+        for _ in range(2):
+            outcome = await ask(made, shop)
+            assert isinstance(outcome, Reply), outcome
+            assert await outcome.body.read() == b"shop.test None", "the provider never sees the proxy's credentials"
+        assert list(made.connections()) == [("shop", 1, 1)]
+        made.close()
+    assert proxy.request_lines == [b"CONNECT shop.test:443 HTTP/1.1"]
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_407_is_our_own_fault_and_trips_nothing(scheme: str) -> None:
+    async with ForwardProxy(authorization=BASIC).running() as proxy:
+        made = upstreams()
+        outcome = await ask(made, policy(f"{scheme}://shop.test", upstream_proxy=proxy.url))
+        made.close()
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason, outcome.verdict) == (Reason.PROXY_DENIED, Verdict.LOCAL)
+    assert "wants credentials" in outcome.detail
+
+
+async def test_a_proxy_that_finds_nobody_is_an_unreachable_provider() -> None:
+    async with ForwardProxy(answer=b"HTTP/1.1 503 No\r\n\r\n").running() as proxy:
+        outcome = await ask(upstreams(), policy("https://shop.test", upstream_proxy=proxy.url))
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason, outcome.verdict) == (Reason.PROXY_FAILED, Verdict.UNREACHABLE)
+
+
+async def test_what_no_proxy_names_is_called_directly(server: TestServer) -> None:
+    async with ForwardProxy().running() as proxy:
+        way = {"url": proxy.url, "no_proxy": "127.0.0.0/8"}
+        made = upstreams()
+        outcome = await ask(made, policy(f"http://127.0.0.1:{server.port}", upstream_proxy=way))
+        assert isinstance(outcome, Reply)
+        assert await outcome.body.read()
+        made.close()
+    assert proxy.heads == []
+
+
+@pytest.mark.parametrize(
+    ("host", "named"),
+    [("localhost", False), ("127.0.0.1", False), ("10.0.0.7", False), ("0x7f.1", False), ("metadata.goog", True),
+     ("169.254.169.254", True), ("0xa9fea9fe", True)],
+)  # fmt: skip
+async def test_a_proxy_is_not_asked_for_what_may_not_be_called(host: str, named: bool) -> None:
+    async with ForwardProxy().running() as proxy:
+        outcome = await ask(upstreams(), policy(f"http://{host}", upstream_proxy=proxy.url), named=named)
+    assert isinstance(outcome, Failure)
+    assert outcome.reason is Reason.ADDRESS_DENIED
+    assert proxy.heads == []
+
+
+async def test_other_credentials_have_connections_of_their_own(
+    server: TestServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ForwardProxy(hosts={"shop.test": ("127.0.0.1", server.port or 0)}).running() as proxy:
+        made = upstreams()
+        for user in ("scott:tiger", "scott:changed"):
+            monkeypatch.setenv("PROXY_USER", user)
+            way = {"url": proxy.url, "credentials": {"env": "PROXY_USER"}}
+            outcome = await ask(made, policy("http://shop.test", upstream_proxy=way))
+            assert isinstance(outcome, Reply)
+            assert await outcome.body.read()
+        assert len(list(made.connections())) == 2
+        made.close()
+
+
+async def test_what_is_tunnelled_goes_through_the_proxy_too(server: TestServer) -> None:
+    async with ForwardProxy(hosts={"shop.test": ("127.0.0.1", server.port or 0)}).running() as proxy:
+        outcome = await upstreams().tunnel(policy("https://shop.test", upstream_proxy=proxy.url))(make_call())
+        assert isinstance(outcome, Reply)
+        assert outcome.tunnel is not None
+        await outcome.tunnel.send(b"GET / HTTP/1.1\r\nHost: inside\r\nConnection: close\r\n\r\n")
+        data = b""
+        while piece := await outcome.body.read():
+            data += piece
+        assert data.endswith(b"inside")
+        outcome.tunnel.abort()
+    assert proxy.request_lines == [b"CONNECT shop.test:443 HTTP/1.1"]

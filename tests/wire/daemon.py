@@ -100,7 +100,7 @@ class Sidecar:
             self.process = subprocess.Popen(
                 command,
                 cwd=home,
-                env=inherited | {"PYTHONPATH": str(ROOT)} | (environ or {}),
+                env=inherited | {"PYTHONPATH": str(ROOT), "SIDECAR_CA_DIR": "off"} | (environ or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

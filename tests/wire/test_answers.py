@@ -174,10 +174,6 @@ def _unknown_provider(sidecar: Sidecar) -> Made:
     return sidecar.exchange(message("GET", "/nobody/v1", host=sidecar.authority)), None
 
 
-def _connect_method(sidecar: Sidecar) -> Made:
-    return sidecar.exchange(message("CONNECT", "api.stripe.com:443", host="api.stripe.com:443")), None
-
-
 def _too_long(sidecar: Sidecar) -> Made:
     return sidecar.exchange(message("GET", "/" + "x" * 10_000, host=sidecar.authority)), None
 
@@ -198,7 +194,6 @@ ROWS: dict[str, tuple[Callable[[Sidecar], Made], int, str, str, str]] = {
     "metadata": (_metadata, 403, "address-denied", "destination_ip_prohibited", "local"),
     "bad-request": (_bad_request, 400, "bad-request", "http_request_error", "local"),
     "unknown-provider": (_unknown_provider, 404, "unknown-provider", "destination_not_found", "local"),
-    "connect-method": (_connect_method, 501, "not-implemented", "http_request_error", "local"),
     "too-long": (_too_long, 414, "target-too-long", "http_request_error", "local"),
 }
 

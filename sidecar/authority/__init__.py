@@ -1,0 +1,6 @@
+"""The pod's own authority: signs what the sidecar presents when it ends TLS for a provider's name.
+
+What may live here: keys, certificates, and the files that applications trust. No connections, no policies: hosts come
+as texts, and `docs/authority.md` says what a key can and cannot do. Needs `cryptography`, so nothing that runs without
+interception may import more than `truststore` and `hardening` from here.
+"""
