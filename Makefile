@@ -47,7 +47,7 @@ wheel: $(COMPILED) ## build the compiled wheel into dist/ and test it (needs a C
 # The released form, with the modules of the call path compiled, unpacked in a tree of its own: here, the sources would be
 # found first.
 $(COMPILED): $(INSTALLED) hatch_build.py pyproject.toml $(shell find sidecar policies -name '*.py' -o -name '*.yaml')
-	rm -rf dist build
+	rm -rf dist build/mypyc build/wheel
 	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps -w dist .
 	$(BIN)/python -m zipfile -e dist/*.whl $(dir $@)
 	$(BIN)/python -m compileall -q $(dir $@)sidecar
@@ -61,6 +61,7 @@ lock: $(INSTALLED) ## resolve the lock files anew: make lock ARGS=--upgrade
 	$(COMPILE) $(ARGS) --all-extras pyproject.toml -o requirements.lock
 	printf 'hatchling\neditables\n' | $(COMPILE) $(ARGS) --all-extras pyproject.toml - --group dev -c requirements.lock -o requirements-dev.lock
 	$(COMPILE) $(ARGS) --group bench -o requirements-bench.lock
+	$(COMPILE) $(ARGS) tests/clients/requirements.in -o tests/clients/requirements.lock
 
 clean: ## remove everything that make has made
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench-out build dist

@@ -13,6 +13,7 @@ from typing import Final
 
 from sidecar.address import Address
 
+TIME_WAIT: Final = "06"
 LISTENING: Final = "0A"
 TABLES: Final = ("net/tcp", "net/tcp6")
 
@@ -42,7 +43,26 @@ class Row:
 
     local: Address
     remote: Address
+    state: str
     inode: str
+    """0 for one that no process has any more."""
+
+
+def table(proc: Path = Path("/proc")) -> Iterator[Row]:
+    """Each TCP socket of this network namespace."""
+    for name in TABLES:
+        try:
+            lines = (proc / name).read_text().splitlines()[1:]
+        except OSError:
+            # A kernel without IPv6 has one table.
+            continue
+        for _, local, remote, state, *_, inode in (line.split(maxsplit=10)[:10] for line in lines):
+            yield Row(read_endpoint(local), read_endpoint(remote), state, inode)
+
+
+def closed(proc: Path = Path("/proc")) -> set[tuple[Address, Address]]:
+    """Both ends of the connections that ended within the last minute, whoever had them."""
+    return {(row.local, row.remote) for row in table(proc) if row.state == TIME_WAIT}
 
 
 class Processes:
@@ -60,7 +80,7 @@ class Processes:
         """Take one sample."""
         for pid in tuple(self._living):
             self._living.update(self._children(pid))
-        rows = {row.inode: row for row in self._rows()}
+        rows = {row.inode: row for row in table(self._proc) if row.state != LISTENING}
         self.accepted.update((row.local.port, row.remote) for row in rows.values())
         for pid in tuple(self._living):
             self._look_at(pid, rows)
@@ -101,17 +121,6 @@ class Processes:
                 continue
             if target.startswith("socket:["):
                 yield target[8:-1]
-
-    def _rows(self) -> Iterator[Row]:
-        for table in TABLES:
-            try:
-                lines = (self._proc / table).read_text().splitlines()[1:]
-            except OSError:
-                # A kernel without IPv6 has one table.
-                continue
-            for _, local, remote, state, *_, inode in (line.split(maxsplit=10)[:10] for line in lines):
-                if state != LISTENING:
-                    yield Row(read_endpoint(local), read_endpoint(remote), inode)
 
 
 def read_endpoint(text: str) -> Address:

@@ -37,6 +37,7 @@ def told(
         "programs": {1: Program(1, name, proxied)},
         "connections": connections,
         "accepted": frozenset({(7603, LOCAL)} if accepted else ()),
+        "closed": (),
         "names": {},
         "redirected": False,
     }
@@ -125,8 +126,24 @@ def test_who_connects_and_makes_no_call_distrusts_us(name: str, hint: str) -> No
     assert hint in said
 
 
+@pytest.mark.parametrize("ends", [(LOCAL, LISTEN), (LISTEN, LOCAL)], ids=["client's", "sidecar's"])
+def test_a_handshake_too_short_to_be_seen_leaves_a_closed_connection(ends: tuple[Address, Address]) -> None:
+    programs = {1: Program(1, "sh", True), 2: Program(2, "curl", True)}
+    (said,) = told(closed=[ends], programs=programs).hints
+    assert said.startswith("curl connected to the sidecar, but no call came")
+    assert told(closed=[ends], programs={}).hints[0].startswith("? connected")
+    assert told(closed=[ends], calls=[call()]).hints == ()
+
+
 def test_nothing_seen_is_said() -> None:
-    assert told().hints == ("No call and no connection was seen.",)
+    assert told().hints == ("No call was counted, and no connection seen.",)
+
+
+def test_a_failure_that_left_no_trace_may_be_distrust() -> None:
+    programs = {1: Program(1, "sh", True), 2: Program(2, "curl", True)}
+    nothing, distrust = told(exit_code=60, programs=programs).hints
+    assert nothing == "No call was counted, and no connection seen."
+    assert distrust.startswith("If curl complained of a certificate: curl reads CURL_CA_BUNDLE")
 
 
 def test_many_addresses_are_not_all_named() -> None:

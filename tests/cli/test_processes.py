@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.address import Address
-from sidecar.cli.processes import Connection, Processes, read_endpoint
+from sidecar.cli.processes import Connection, Processes, closed, read_endpoint
 from tests.wire.client import eventually
 
 CONNECT = (
@@ -72,6 +72,19 @@ def test_a_process_that_has_ended_is_no_error() -> None:
     processes = Processes(process.pid)
     processes.look()
     assert (processes.programs, processes.connections) == ({}, set())
+
+
+def test_a_connection_that_was_closed_in_order_is_remembered(listener: socket.socket) -> None:
+    host, port, *_ = listener.getsockname()
+    before = closed()
+    with socket.create_connection((host, port)) as client:
+        ends = Address(*client.getsockname()[:2]), Address(host, port)
+        accepted, _ = listener.accept()
+        client.shutdown(socket.SHUT_WR)
+        assert accepted.recv(1) == b""
+        accepted.close()
+        assert client.recv(1) == b""
+    eventually(lambda: ends in closed() - before)
 
 
 ROW = (

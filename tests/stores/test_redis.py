@@ -310,10 +310,11 @@ async def test_a_redis_that_wants_a_password(fresh: RedisServer, make: Make) -> 
 )
 async def test_a_peer_that_answers_anything_else(make: Make, answer: bytes) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(100)
-        writer.write(answer)
-        writer.close()
-        await writer.wait_closed()
+        try:
+            await reader.read(100)
+            writer.write(answer)
+        finally:
+            writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as peer:
         tier = await make(f"redis://127.0.0.1:{peer.sockets[0].getsockname()[1]}")

@@ -1,0 +1,1 @@
+exec curl --silent --show-error --fail --max-time 10 "$URL"
