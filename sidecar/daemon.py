@@ -37,7 +37,7 @@ from sidecar.serving.overview import Life, Overview
 from sidecar.serving.reload import PoliciesInForce, UnfitPolicies
 from sidecar.serving.unknown import UnknownHosts
 from sidecar.serving.upstreams import Upstreams
-from sidecar.serving.watching import BreakerNews, watch, watch_cache
+from sidecar.serving.watching import BreakerNews, watch, watch_authority, watch_cache
 from sidecar.settings import Settings
 from sidecar.telemetry.logs import LineWriter, start_logging, stop_logging
 from sidecar.telemetry.settings import TelemetrySettings
@@ -134,17 +134,19 @@ class Daemon:
         self.router = Router(
             self._directory, clock, name, settings.replay_bytes, credentials, opens=settings.ca_dir is not None
         )
-        door = Door(self.router, lambda: self.opening.authority, clock)
+        door = Door(self.router, self.upstreams, lambda: self.opening.authority, clock, meters.handshakes)
         self.server = Server(self.router.handle, refuse, server_limits(settings), clock, door)
         self.overview = Overview(
             life=self.life,
             policies=self.policies,
             keep=self.keep,
             unknown=self.unknown,
+            opening=self.opening,
             telemetry=self.telemetry,
             clock=clock,
         )
         watch(meters, self.policies, self.keep, self.upstreams, self.server)
+        watch_authority(meters, self.opening)
 
     # Policies.
 
@@ -182,7 +184,7 @@ class Daemon:
         if self.policies.loaded is not None and _caches(self.policies.loaded):
             await self.caching.open()
         if self.policies.loaded is not None:
-            self.opening.open(self.policies.loaded)
+            self.opening.open(self.policies.loaded, _import_admin)
         admin_socket = bind(self._settings.admin, "admin", self._settings.backlog)
         await self._listen()
         self.telemetry.start()
@@ -278,6 +280,11 @@ class Daemon:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _import_admin() -> None:
+    """Ahead of its time, where a child has to be waited for anyway."""
+    import sidecar.admin.app  # noqa: F401, PLC0415
 
 
 async def _warmed(directory: Directory) -> None:

@@ -226,8 +226,10 @@ def test_it_says_where_it_listens_and_serves(start: Start) -> None:
     assert {line["listener"] for line in run.said("listening")} == {"calls", "admin"}
 
 
-def test_it_imports_nothing_that_its_settings_do_not_use(start: Start) -> None:
-    run = start("--policies", str(shipped_policies()), environ={"PYTHONPROFILEIMPORTTIME": "1"})
+@pytest.mark.parametrize("ca_dir", ["off", "ca"])
+def test_it_imports_nothing_that_its_settings_do_not_use(start: Start, ca_dir: str) -> None:
+    """With an authority, too, whose key nobody has needed yet: a child has made it."""
+    run = start("--policies", str(shipped_policies()), "--ca-dir", ca_dir, environ={"PYTHONPROFILEIMPORTTIME": "1"})
 
     assert run.admin("/readyz") == {"status": "ready"}
     imported = {line.rpartition("|")[2].strip() for line in run.err.splitlines() if line.startswith("import time:")}
@@ -246,6 +248,7 @@ def test_every_admin_path_answers_from_the_real_parts(start: Start) -> None:
     assert {row["scope"] for row in until(lambda: run.admin("/breakers")["breakers"])} >= {"-"}
     assert run.admin("/limits") == {"limits": []}
     assert run.admin("/unknown") == {"unknown": []}
+    assert run.admin("/authority")["kind"] is None
     assert run.admin("/catalog")["providers"][0]["status"] == "operational"
     status, metrics = run.ask("admin", "/metrics")
     assert status == 200

@@ -72,6 +72,10 @@ class State(Protocol):
         """Hosts that were called without a policy."""
         ...
 
+    def authority(self) -> Row:
+        """Who signs for the hosts whose HTTPS is opened; never a key."""
+        ...
+
     def calls(self) -> Sequence[Row]:
         """The last calls, newest first, each with every step's decision."""
         ...

@@ -113,6 +113,10 @@ async def unknown(state: State, request: web.Request) -> web.Response:
     return json_answer({"unknown": state.unknown()})
 
 
+async def authority(state: State, request: web.Request) -> web.Response:
+    return json_answer(state.authority())
+
+
 async def calls(state: State, request: web.Request) -> web.Response:
     rows = _of_provider(state.calls(), request)
     return json_answer({"calls": rows[: limit_of(request, len(rows))]})
@@ -197,6 +201,18 @@ ROUTES: Final = (
     ),
     Route("GET", "/limits", "Every limiter: its numbers, and who waits.", limits, {"limits": "One each."}, _PROVIDER),
     Route("GET", "/unknown", "Hosts that were called without a policy.", unknown, {"unknown": "One a host."}),
+    Route(
+        "GET",
+        "/authority",
+        "Who signs for the hosts whose HTTPS is opened.",
+        authority,
+        {
+            "kind": "`own`, `supplied`, or null while there is none.",
+            "directory": "Where applications find what to trust.",
+            "expires_in_s": "Seconds until the certificate that signs ends.",
+            "certificates": "One each, what signs first.",
+        },
+    ),
     Route(
         "GET",
         "/calls",

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from sidecar.authority.bundle import Bundle, unwritable
-from sidecar.authority.ca import Issuer, constraint_of, shown
+from sidecar.authority.ca import Issuer, constraint_of, pem, shown
 from sidecar.authority.leaf import Leaves
-from sidecar.authority.names import Hosts, dns_name
+from sidecar.authority.names import Hosts, dns_name, say_forbidden
 from sidecar.authority.own import OwnCa
+from sidecar.authority.record import Record, constraint_row
 from sidecar.authority.supplied import CERT_SETTING, KEY_SETTING, SuppliedCa
-from sidecar.clock import Clock
 from sidecar.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -23,10 +23,26 @@ LIFE_S: Final = 30 * 86400.0
 STATE_SETTING: Final = "--state / SIDECAR_STATE"
 
 
+class WallClock(Protocol):
+    """What is needed of a `Clock`."""
+
+    def wall(self) -> float: ...
+
+
 class Source(Protocol):
     """Where the issuer comes from: made here, or supplied."""
 
     issuer: Issuer
+
+    @property
+    def stamps(self) -> Mapping[str, str]:
+        """Of the files that `issuer` was read from, by their paths."""
+        ...
+
+    @property
+    def renew_at_s(self) -> float | None:
+        """When the next certificate is made; None where others do."""
+        ...
 
     def refresh(self, hosts: Hosts, now_s: float) -> None:
         """Bring `issuer` up to date. Raises OSError or SettingsError when that fails, and leaves it as it was."""
@@ -42,7 +58,7 @@ class Authority:
         state: Path,
         ca_dir: Path,
         hosts: Iterable[str],
-        clock: Clock,
+        clock: WallClock,
         *,
         cert_file: Path | None = None,
         key_file: Path | None = None,
@@ -59,19 +75,25 @@ class Authority:
             source = _own(state, wanted, clock.wall(), life_s)
         bundle = Bundle(ca_dir)
         try:
-            bundle.publish(source.issuer.anchors)
+            bundle.publish(pem(source.issuer.anchors))
         except OSError as error:
             raise unwritable(ca_dir, error) from None
-        return cls(source, bundle, wanted, clock)
+        authority = cls(source, bundle, state, wanted, clock)
+        try:
+            authority.record().write(state)
+        except OSError as error:
+            raise _unkept(state, error) from None
+        return authority
 
-    def __init__(self, source: Source, bundle: Bundle, hosts: Hosts, clock: Clock) -> None:
+    def __init__(self, source: Source, bundle: Bundle, state: Path, hosts: Hosts, clock: WallClock) -> None:
         self._source = source
+        self._state = state
         self._bundle = bundle
         self._hosts = hosts
         self._clock = clock
         self._leaves = Leaves(source.issuer)
         self._trouble = ""
-        self._say_forbidden()
+        say_forbidden(hosts, source.issuer.permits)
 
     def context_for(self, host: str) -> ssl.SSLContext | None:
         """What to present for `host`; None where nothing may be: no policy has it, or the constraint does not."""
@@ -90,7 +112,7 @@ class Authority:
         self._hosts = Hosts.of(hosts)
         self._leaves.retain(self._hosts)
         self.tick()
-        self._say_forbidden()
+        say_forbidden(self._hosts, self._leaves.issuer.permits)
 
     def tick(self) -> None:
         """Renew what is due, read what was replaced, mend what was published. To be called about once a minute.
@@ -99,12 +121,13 @@ class Authority:
         """
         try:
             self._source.refresh(self._hosts, self._clock.wall())
-            self._bundle.publish(self._source.issuer.anchors)
+            self._bundle.publish(pem(self._source.issuer.anchors))
+            self._follow(self._source.issuer)
+            self.record().write(self._state)
         except (OSError, SettingsError) as error:
             self._say(error)
             return
         self._trouble = ""
-        self._follow(self._source.issuer)
 
     def late(self, host: str) -> bool:
         """Whether an application that read the roots some time ago may rightly distrust us for `host`: it read a
@@ -124,6 +147,20 @@ class Authority:
         """How long the issuer's certificate is in force yet; negative once it is not."""
         return self._leaves.issuer.ends_s - self._clock.wall()
 
+    def record(self) -> Record:
+        """What the next process, or one that has not read the key yet, may go by."""
+        issuer = self._leaves.issuer
+        return Record(
+            supplied=self._source.renew_at_s is None,
+            stamps=self._source.stamps,
+            begins_s=issuer.begins_s,
+            ends_s=issuer.ends_s,
+            renew_at_s=self._source.renew_at_s,
+            constraints=tuple(map(constraint_row, issuer.constraints)),
+            anchors=pem(issuer.anchors).decode("ascii"),
+            certificates=self.certificates(),
+        )
+
     def _follow(self, issuer: Issuer) -> None:
         """Sign as `issuer` from now on: what applications need for it is published."""
         before = self._leaves.issuer
@@ -142,20 +179,16 @@ class Authority:
                 "the authority could not be brought up to date; the one in force stays", extra={"reason": trouble}
             )
 
-    def _say_forbidden(self) -> None:
-        forbidden = sorted(base for base in self._hosts.bases if not self._leaves.issuer.permits(base))
-        if forbidden:
-            log.warning(
-                "the authority does not permit some hosts of the policies: they are not intercepted",
-                extra={"hosts": ", ".join(forbidden[:20]), "count": len(forbidden)},
-            )
-
 
 def _own(state: Path, hosts: Hosts, now_s: float, life_s: float) -> OwnCa:
     try:
         return OwnCa(state, hosts, now_s, life_s)
     except OSError as error:
-        reason = (error.strerror or "an error").lower()
-        raise SettingsError(
-            f"{STATE_SETTING}: expected a directory in which the authority can be kept, got {str(state)!r} ({reason})"
-        ) from None
+        raise _unkept(state, error) from None
+
+
+def _unkept(state: Path, error: OSError) -> SettingsError:
+    reason = (error.strerror or "an error").lower()
+    return SettingsError(
+        f"{STATE_SETTING}: expected a directory in which the authority can be kept, got {str(state)!r} ({reason})"
+    )

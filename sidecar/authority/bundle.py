@@ -15,9 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
-from sidecar.authority.ca import pem
 from sidecar.authority.files import PUBLIC, replace_if_other, sweep
 from sidecar.errors import SettingsError
 
@@ -49,9 +46,8 @@ class Bundle:
         except OSError as error:
             raise unwritable(directory, error) from None
 
-    def publish(self, anchors: tuple[x509.Certificate, ...]) -> None:
-        """See that both files are there and as they should be. Raises OSError."""
-        own = pem(anchors)
+    def publish(self, own: bytes) -> None:
+        """See that both files are there and as they should be; `own` is PEM. Raises OSError."""
         replace_if_other(self._directory / CA_FILE, own, PUBLIC)
         replace_if_other(self._directory / BUNDLE_FILE, self._roots() + own, PUBLIC)
 

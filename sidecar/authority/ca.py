@@ -53,6 +53,10 @@ class Issuer:
         return in_force(self.certificate, now_s)
 
     @property
+    def begins_s(self) -> float:
+        return self.certificate.not_valid_before_utc.timestamp()
+
+    @property
     def ends_s(self) -> float:
         return self.certificate.not_valid_after_utc.timestamp()
 

@@ -45,6 +45,15 @@ def sweep(path: Path) -> None:
         left.unlink(missing_ok=True)
 
 
+def stamp(path: Path) -> str:
+    """Another as soon as the file is replaced, written or given another mode; empty where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_ino}:{status.st_mtime_ns}:{status.st_size}:{status.st_mode:o}"
+
+
 def _flush_names(directory: Path) -> None:
     """A rename lasts through a crash of the machine only once its directory is flushed, too."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,15 +13,20 @@ PR_SET_DUMPABLE: Final = 4
 """From <linux/prctl.h>."""
 
 
+def no_core_files() -> None:
+    """Let this process and its children leave no core file."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
 def no_core_dumps() -> bool:
     """Let nothing of this process's memory reach a file or another process of the same user; False if Linux refuses.
 
     Not dumpable means: no core, not even to a collector that the kernel pipes it to, which heeds no limit; no ptrace
     and no reading of /proc/<pid>/mem or environ, save by who may debug everything. It ends with an exec.
     """
-    import ctypes  # noqa: PLC0415 - a megabyte, needed once, and only with interception on
+    import ctypes  # noqa: PLC0415 - a megabyte, needed once, and only where a key is read
 
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core_files()
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl.argtypes = (ctypes.c_int, *(ctypes.c_ulong,) * 4)
     if prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0:

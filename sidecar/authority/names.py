@@ -6,10 +6,13 @@ and all below it, so it is always wider than one host. Hence both are asked befo
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
+
+log = logging.getLogger(__name__)
 
 _NAME: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*"
@@ -47,6 +50,10 @@ class Hosts:
     def has(self, name: str) -> bool:
         return name in self.exact or any(parent in self.below for parent in _parents(name))
 
+    def as_policies(self) -> list[str]:
+        """As policies write them; `of` takes it back."""
+        return sorted(self.exact | {f"*.{base}" for base in self.below})
+
     @property
     def bases(self) -> frozenset[str]:
         """The fewest bases of a constraint that permits them all."""
@@ -62,6 +69,16 @@ class Constraint:
 
     def permits(self, name: str) -> bool:
         return (self.permitted is None or _within(self.permitted, name)) and not _within(self.excluded, name)
+
+
+def say_forbidden(hosts: Hosts, permits: Callable[[str], bool]) -> None:
+    """Warn of hosts that an authority does not permit."""
+    forbidden = sorted(base for base in hosts.bases if not permits(base))
+    if forbidden:
+        log.warning(
+            "the authority does not permit some hosts of the policies: they are not intercepted",
+            extra={"hosts": ", ".join(forbidden[:20]), "count": len(forbidden)},
+        )
 
 
 def fewest(bases: Iterable[str]) -> frozenset[str]:

@@ -19,13 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sidecar.authority.ca import NOTHING, Issuer, certifies, constraint_of, in_force, pem, sign_own
 from sidecar.authority.files import PRIVATE, PUBLIC, replace, sweep
 from sidecar.authority.names import Hosts, fewest
+from sidecar.authority.record import CERT_FILE, KEY_FILE, stamps
 
 log = logging.getLogger(__name__)
 
 Certificates: TypeAlias = tuple[x509.Certificate, ...]
 
-KEY_FILE: Final = "ca.key"
-CERT_FILE: Final = "ca.crt"
 RENEW_RATIO: Final = 2 / 3
 """How much of its life a certificate is used before the next is made."""
 
@@ -44,14 +43,14 @@ class OwnCa:
         for name in (KEY_FILE, CERT_FILE):
             sweep(state / name)
         self._key = key = self._kept_key() or self._make_key()
-        self._fitted = hosts
         kept = self._kept_certificates(key, now_s)
         self.issuer = _issuer(key, kept) if kept else self._certify(hosts.bases, (), now_s)
-        self._fit(hosts, now_s)
+        self._fitted: Hosts | None = None
+        self.refresh(hosts, now_s)
 
     def refresh(self, hosts: Hosts, now_s: float) -> None:
         """Renew what is past its time, for just `hosts`; widen what does not permit them all. Raises OSError."""
-        if not self.issuer.in_force(now_s) or now_s >= self._renew_at_s:
+        if not self.issuer.in_force(now_s) or now_s >= self.renew_at_s:
             self.issuer = self._certify(hosts.bases, self._certificates, now_s)
             self._fitted = hosts
         elif hosts is not self._fitted:
@@ -70,7 +69,11 @@ class OwnCa:
         return (self.issuer.certificate, *self.issuer.older)
 
     @property
-    def _renew_at_s(self) -> float:
+    def stamps(self) -> dict[str, str]:
+        return stamps([self._state / KEY_FILE, self._state / CERT_FILE])
+
+    @property
+    def renew_at_s(self) -> float:
         begins_s = self.issuer.certificate.not_valid_before_utc.timestamp()
         return begins_s + (self.issuer.ends_s - begins_s) * RENEW_RATIO
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,16 +18,15 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sidecar.authority.ca import Issuer, PrivateKey, certifies, constraint_of, in_force, self_signed
+from sidecar.authority.files import stamp
 from sidecar.authority.names import Hosts
+from sidecar.authority.record import ROOT_FILE, stamps
 from sidecar.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
-Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
-
 CERT_SETTING: Final = "--ca-cert / SIDECAR_CA_CERT"
 KEY_SETTING: Final = "--ca-key / SIDECAR_CA_KEY"
-ROOT_FILE: Final = "ca.crt"
 RSA_BITS: Final = 2048
 
 
@@ -38,16 +37,21 @@ class SuppliedCa:
         """Raises SettingsError."""
         self._cert_file = cert_file
         self._key_file = key_file
-        self._seen = self._signature()
+        self._seen = self.stamps = self._stamps()
         self.issuer = self._read(now_s)
+
+    @property
+    def renew_at_s(self) -> None:
+        """Others renew it."""
 
     def refresh(self, hosts: Hosts, now_s: float) -> None:
         """Read what was replaced. Raises SettingsError if it is of no use: once, and the one before goes on signing."""
-        signature = self._signature()
-        if signature == self._seen:
+        seen = self._stamps()
+        if seen == self._seen:
             return
-        self._seen = signature
+        self._seen = seen
         before, self.issuer = self.issuer, self._read(now_s)
+        self.stamps = seen
         kept = certifies(self.issuer.certificate, before.key)
         log.log(
             logging.INFO if kept else logging.WARNING,
@@ -57,9 +61,9 @@ class SuppliedCa:
             extra={"serial": f"{self.issuer.certificate.serial_number:x}"},
         )
 
-    def _signature(self) -> Signature:
+    def _stamps(self) -> Mapping[str, str]:
         """Changes when a file does; also by the switch of a link above it."""
-        return tuple(map(_stat, (self._cert_file, self._key_file, self._cert_file.with_name(ROOT_FILE))))
+        return stamps([self._cert_file, self._key_file, self._cert_file.with_name(ROOT_FILE)])
 
     def _read(self, now_s: float) -> Issuer:
         chain = _certificates(self._cert_file)
@@ -86,15 +90,7 @@ class SuppliedCa:
 
     def _roots_beside(self) -> Sequence[x509.Certificate]:
         beside = self._cert_file.with_name(ROOT_FILE)
-        return _certificates(beside) if _stat(beside) is not None and beside != self._cert_file else ()
-
-
-def _stat(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+        return _certificates(beside) if stamp(beside) and beside != self._cert_file else ()
 
 
 def _bytes(path: Path, setting: str, expected: str) -> bytes:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable
 from typing import final
+from weakref import WeakValueDictionary
 
 from aiohappyeyeballs import start_connection
 
@@ -80,6 +81,13 @@ class Dialer:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
+        self._ours: WeakValueDictionary[tuple[str, int], socket.socket] = WeakValueDictionary()
+        """By their own end."""
+
+    def is_own(self, end: tuple[str, int]) -> bool:
+        """Whether this is the near end of a connection that was opened here and is not closed yet."""
+        sock = self._ours.get(end)
+        return sock is not None and sock.fileno() >= 0
 
     async def connect(self, host: str, port: int, allows: Callable[[str], bool]) -> socket.socket:
         """A connected, non-blocking socket. `allows` judges each resolved address, so a name that turns to a forbidden
@@ -100,6 +108,7 @@ class Dialer:
                 Reason.CONNECT_FAILED, f"no connection to {host}:{port}: {_explain(error)}", sent=False
             ) from None
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._ours[connected.getsockname()[:2]] = connected
         return connected
 
 

@@ -19,3 +19,5 @@ class Entry:
     """The client speaks TLS, and it ends here."""
     address: tuple[str, int] | None = None
     """Where the client's packets were going before they were redirected."""
+    peer: tuple[str, int] | None = None
+    """The client's own end, on the transparent listener."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias, final
 
@@ -76,7 +76,15 @@ class Refuse:
     reason: Reason = Reason.EGRESS_DENIED
 
 
-Ruling: TypeAlias = Terminate | Plain | Splice | Refuse
+@final
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Not known yet: something has to be looked up. The client waits, for as long as its hello may take."""
+
+    settle: Callable[[], Awaitable[Terminate | Plain | Splice | Refuse]]
+
+
+Ruling: TypeAlias = Terminate | Plain | Splice | Refuse | Pending
 
 
 class Doorman(Protocol):
@@ -122,7 +130,7 @@ EntryOf: TypeAlias = Callable[[RawTransport], Entry]
 class Gate(asyncio.Protocol):
     """One connection that has not been let in yet."""
 
-    __slots__ = ("_doorman", "_entry", "_entry_of", "_house", "_reader", "_since", "_tls", "_transport")
+    __slots__ = ("_doorman", "_entry", "_entry_of", "_house", "_reader", "_settling", "_since", "_tls", "_transport")
 
     def __init__(self, house: House, doorman: Doorman, entry_of: EntryOf | None = None) -> None:
         self._house = house
@@ -132,6 +140,7 @@ class Gate(asyncio.Protocol):
         self._transport: RawTransport = None  # type: ignore[assignment]
         self._reader = HelloReader()
         self._tls: TlsServer | None = None
+        self._settling: asyncio.Task[None] | None = None
         self._since = house.tick
 
     # Coming here.
@@ -165,6 +174,9 @@ class Gate(asyncio.Protocol):
         if self._tls is not None:
             self._shake(self._tls, data)
             return
+        if self._settling is not None:
+            self._reader.raw += data
+            return
         try:
             hello = self._reader.feed(data)
         except NotHello as finding:
@@ -180,6 +192,8 @@ class Gate(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._settling is not None:
+            self._settling.cancel()
         self._house.on_closed(self)
 
     # Deciding.
@@ -194,6 +208,27 @@ class Gate(asyncio.Protocol):
             log.exception("a connection could not be judged")
             self._transport.abort()
             return
+        if isinstance(ruling, Pending):
+            self._transport.pause_reading()
+            self._settling = self._house.loop.create_task(self._settle(ruling, hello, http))
+        else:
+            self._obey(ruling, hello, http)
+
+    async def _settle(self, pending: Pending, hello: Hello | None, http: bool) -> None:
+        try:
+            ruling = await pending.settle()
+        except Exception:
+            log.exception("a connection could not be judged")
+            self._transport.abort()
+            return
+        self._settling = None
+        if self._transport.is_closing():
+            return
+        self._transport.resume_reading()
+        self._obey(ruling, hello, http)
+
+    def _obey(self, ruling: Terminate | Plain | Splice | Refuse, hello: Hello | None, http: bool) -> None:
+        entry = self._entry
         if isinstance(ruling, Terminate):
             self._entry = replace(entry, secure=True, host=ruling.host or entry.host)
             self._since = self._house.tick

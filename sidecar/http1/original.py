@@ -24,6 +24,7 @@ class Socket(Protocol):
     @property
     def family(self) -> int: ...
     def getsockname(self) -> Any: ...
+    def getpeername(self) -> Any: ...
     def getsockopt(self, level: int, option: int, size: int, /) -> Any: ...
 
 
@@ -48,8 +49,7 @@ def original_destination(sock: Socket) -> tuple[str, int] | None:
 
 def local_address(sock: Socket) -> tuple[str, int]:
     """A TCP socket's own end, IPv4 in IPv6's clothes as IPv4. Raises OSError when it is closed."""
-    host, port, *_ = sock.getsockname()
-    return _text(ip_address(host.partition("%")[0]).packed), port
+    return _plain(sock.getsockname())
 
 
 def entry_of(transport: Transport) -> Entry:
@@ -61,7 +61,12 @@ def entry_of(transport: Transport) -> Entry:
     sock = transport.get_extra_info("socket")
     dialled = original_destination(sock)
     host, port = dialled or local_address(sock)
-    return Entry(mode="transparent", host=host, port=port, address=dialled)
+    return Entry(mode="transparent", host=host, port=port, address=dialled, peer=_plain(sock.getpeername()))
+
+
+def _plain(name: Any) -> tuple[str, int]:
+    host, port, *_ = name
+    return _text(ip_address(host.partition("%")[0]).packed), port
 
 
 def _text(packed: bytes) -> str:

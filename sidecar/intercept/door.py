@@ -12,23 +12,26 @@ from base64 import b64decode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from typing import Protocol, final
 
 from sidecar.clock import Clock
 from sidecar.errors import ClientError, Reason
 from sidecar.http1.entry import Entry
-from sidecar.http1.gate import Plain, Refuse, Ruling, Splice, Terminate
+from sidecar.http1.gate import Pending, Plain, Refuse, Ruling, Splice, Terminate
 from sidecar.http1.hello import Hello
 from sidecar.http1.splice import Dial, Ending
 from sidecar.intercept.target import split_authority
 from sidecar.rules.egress import METADATA_HOSTS
+from sidecar.telemetry.meters import Family, Tally
 
 log = logging.getLogger(__name__)
 
 HTTP1 = frozenset((b"http/1.1", b"http/1.0"))
 ACCESS_DENIED = 49
 """The alert for a connection that the policies refuse (RFC 8446 6.2)."""
+LOOPED = "a connection of the sidecar's own came back to it: `sidecar firewall` must leave out its user"
 SAY_EVERY_S = 60.0
 MOST_SAID = 1024
 
@@ -87,37 +90,91 @@ class Authority(Protocol):
 class Tunnels(Protocol):
     """The policies in force, as far as connections go."""
 
+    def verifies_sni(self) -> bool:
+        """Whether a redirected connection's server name must resolve to the address that was called."""
+        ...
+
     def intercepts(self, authority: bytes) -> bool | None: ...
     def dial(self, entry: Entry) -> Dial | None:
         """Connects to where an entry leads, guarded as its provider's policy says; None where egress is denied."""
         ...
 
 
+class Network(Protocol):
+    """The sidecar's own connections, and what it takes names for."""
+
+    def is_own(self, end: tuple[str, int]) -> bool:
+        """Whether this is our end of a connection to a provider."""
+        ...
+
+    async def resolves_to(self, host: str, port: int, address: str) -> bool: ...
+
+
 @final
 class Door:
     """Decides what becomes of a connection before its first call (`http1.gate.Doorman`)."""
 
-    def __init__(self, tunnels: Tunnels, authority: Callable[[], Authority | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        tunnels: Tunnels,
+        network: Network,
+        authority: Callable[[], Authority | None],
+        clock: Clock,
+        handshakes: Family[Tally],
+    ) -> None:
         self._tunnels = tunnels
+        self._network = network
         self._authority = authority
         self._clock = clock
+        self._opened = handshakes.child("opened")
+        self._spliced = handshakes.child("spliced")
+        self._refused = handshakes.child("refused")
+        self._distrusted = handshakes.child("distrusted")
         self._said_s: dict[tuple[str, str], float] = {}
 
     def rule(self, entry: Entry, hello: Hello | None, http: bool) -> Ruling:
-        if hello is None and http:
-            return Plain()
-        name = hello.server_name if hello is not None and hello.server_name is not None else entry.host
+        if entry.peer is not None and self._network.is_own(entry.peer):
+            return self._refuse(LOOPED, Reason.LOOP)
+        if hello is None:
+            return Plain() if http else self._tunnelled(entry)
+        name = hello.server_name
+        if name is not None and entry.address is not None and self._tunnels.verifies_sni():
+            return Pending(partial(self._verified, entry, hello, name, entry.address))
+        return self._rule(entry, hello)
+
+    async def _verified(
+        self, entry: Entry, hello: Hello, name: str, address: tuple[str, int]
+    ) -> Terminate | Splice | Refuse:
+        """For `egress.verify_sni`."""
+        if await self._network.resolves_to(name, address[1], address[0]):
+            return self._rule(entry, hello)
+        self._say("a redirected client's server name is not that of the address it called: refused", name, address[0])
+        return self._refuse(f"{name} does not resolve to {address[0]}, and egress.verify_sni is on")
+
+    def _rule(self, entry: Entry, hello: Hello) -> Terminate | Splice | Refuse:
+        name = entry.host if hello.server_name is None else hello.server_name
         host = name if is_address(entry.host) else entry.host
         entry = replace(entry, host=host)
-        if hello is not None and self._tunnels.intercepts(authority_of(entry)):
+        if self._tunnels.intercepts(authority_of(entry)):
             context = self._context(entry, name, hello)
             if context is not None:
+                self._opened.add()
                 return Terminate(context, host)
+        return self._tunnelled(entry)
+
+    def _tunnelled(self, entry: Entry) -> Splice | Refuse:
         dial = self._tunnels.dial(entry)
         if dial is None:
-            detail = f"no policy has the host {host}, and egress to unknown hosts or to port {entry.port} is denied"
-            return Refuse(ACCESS_DENIED, detail)
+            detail = (
+                f"no policy has the host {entry.host}, and egress to unknown hosts or to port {entry.port} is denied"
+            )
+            return self._refuse(detail)
+        self._spliced.add()
         return Splice(dial, SILENT)
+
+    def _refuse(self, detail: str, reason: Reason = Reason.EGRESS_DENIED) -> Refuse:
+        self._refused.add()
+        return Refuse(ACCESS_DENIED, detail, reason)
 
     def _context(self, entry: Entry, name: str, hello: Hello) -> ssl.SSLContext | None:
         if hello.alpn and not HTTP1.intersection(hello.alpn):
@@ -130,6 +187,7 @@ class Door:
         return context
 
     def client_distrusts(self, entry: Entry, alert: str) -> None:
+        self._distrusted.add()
         authority = self._authority()
         if authority is not None and authority.late(entry.host):
             reason = f"{alert}: it read the certificates before this host was added; restart the application"

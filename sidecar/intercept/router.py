@@ -74,6 +74,10 @@ class Directory(Protocol):
         """Whether HTTPS to this host is opened; None if no policy has it."""
         ...
 
+    def verifies_sni(self) -> bool:
+        """Whether `egress.verify_sni` is on."""
+        ...
+
     def tunnel(self, authority: bytes) -> Pipeline | None:
         """What carries a connection to a policy's host that is not opened; None if no policy has it."""
         ...
@@ -197,6 +201,10 @@ class Router:
     def intercepts(self, authority: bytes) -> bool | None:
         """For the door: whether HTTPS to this host is opened; None if no policy has it."""
         return self.directory.intercepts(authority)
+
+    def verifies_sni(self) -> bool:
+        """For the door: whether a redirected connection's server name must resolve to the address that was called."""
+        return self.directory.verifies_sni()
 
     def dial(self, entry: Entry) -> Dial | None:
         """For the door: connects to where an entry leads, as a call that its provider's steps guard; None where egress

@@ -201,6 +201,10 @@ class Directory:
         found = self._hosts.find(authority)
         return None if found is None else found[1].intercepts
 
+    def verifies_sni(self) -> bool:
+        """Whether a redirected connection's server name must resolve to the address that was called."""
+        return self._egress.verify_sni
+
     def tunnel(self, authority: bytes) -> Pipeline | None:
         """What carries a connection to a policy's host that is not opened; None if no policy has it."""
         found = self._hosts.find(authority)

@@ -12,6 +12,7 @@ from sidecar.clock import Clock
 from sidecar.policy.keep import Keep
 from sidecar.rules.breaker import CircuitState
 from sidecar.serving.directory import Directory
+from sidecar.serving.opening import Opening
 from sidecar.serving.reload import PoliciesInForce
 from sidecar.serving.unknown import UnknownHosts
 from sidecar.telemetry.telemetry import Telemetry
@@ -50,6 +51,7 @@ class Overview:
         policies: PoliciesInForce[Directory],
         keep: Keep,
         unknown: UnknownHosts,
+        opening: Opening,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
@@ -57,6 +59,7 @@ class Overview:
         self._policies = policies
         self._keep = keep
         self._unknown = unknown
+        self._opening = opening
         self._telemetry = telemetry
         self._clock = clock
         self.cached_replies: CachedReplies | None = None
@@ -109,6 +112,9 @@ class Overview:
 
     def unknown(self) -> Sequence[Row]:
         return self._unknown.as_json()
+
+    def authority(self) -> Row:
+        return self._opening.as_json()
 
     def calls(self) -> Sequence[Row]:
         return self._telemetry.calls.as_json()

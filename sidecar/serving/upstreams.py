@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 
 from sidecar.call import Handler
 from sidecar.clock import Clock
+from sidecar.errors import WireError
 from sidecar.http1.dial import Dialer, Resolver, open_raw
 from sidecar.http1.limits import PoolLimits
 from sidecar.http1.pool import Origin, Pool
@@ -36,7 +37,8 @@ class Upstreams:
         self._limits = limits
         self._clock = clock
         self._via = via
-        self._dialer = Dialer(Resolver(clock, dns_ttl_s))
+        self._resolver = Resolver(clock, dns_ttl_s)
+        self._dialer = Dialer(self._resolver)
         self._pools: dict[Origin, Pool] = {}
         self._files: dict[TlsSettings, tuple[Signature, ...]] = {}
         """Certificates and keys as they were when a pool first used them."""
@@ -69,6 +71,18 @@ class Upstreams:
             return await open_raw(connector, goal.host, goal.port, allows)
 
         return tunnel(dial, timings("", policy.timeouts).connect_s, self._clock)
+
+    def is_own(self, end: tuple[str, int]) -> bool:
+        """Whether this is our end of a connection to a provider (`intercept.door.Network`)."""
+        return self._dialer.is_own(end)
+
+    async def resolves_to(self, host: str, port: int, address: str) -> bool:
+        """Whether `address` is among those of the name. False, too, where the name has none."""
+        try:
+            rows = await self._resolver.resolve(host, port)
+        except WireError:
+            return False
+        return any(row[4][0].partition("%")[0] == address for row in rows)
 
     def connections(self) -> Iterator[tuple[str, int, int]]:
         """(provider, open, idle) for each pool."""

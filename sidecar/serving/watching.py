@@ -10,6 +10,7 @@ from sidecar.http1.server import Server
 from sidecar.policy.keep import Keep
 from sidecar.rules.breaker import Circuit, CircuitBreaker, CircuitBreakerListener
 from sidecar.serving.directory import Directory
+from sidecar.serving.opening import Opening
 from sidecar.serving.reload import PoliciesInForce
 from sidecar.serving.upstreams import Upstreams
 from sidecar.telemetry.instruments import BREAKER_STATES, Meters
@@ -63,6 +64,16 @@ def watch(
     )
     meters.limit_refusals.watch(lambda: [((provider, scope), one.refused) for provider, scope, one in keep.limiters()])
     meters.retry_refusals.watch(lambda: _sums((provider, one.refused) for provider, _, one in keep.budgets()))
+
+
+def watch_authority(meters: Meters, opening: Opening) -> None:
+    """The same for who signs."""
+
+    def expiry() -> Readings:
+        authority = opening.authority
+        return [] if authority is None else [((), authority.expires_in_s())]
+
+    meters.authority_expiry.watch(expiry)
 
 
 def watch_cache(meters: Meters, tiers: Tiers) -> None:

@@ -158,6 +158,12 @@ CACHE_TIER_REQUESTS: Final = Instrument(
 UNKNOWN_HOSTS: Final = Instrument(
     Kind.COUNTER, "sidecar.unknown_hosts", "{call}", "Calls to hosts without a policy.", ("sidecar.action",)
 )
+HANDSHAKES: Final = Instrument(
+    Kind.COUNTER, "sidecar.handshakes", "{handshake}", "Connections that came with TLS.", ("sidecar.result",)
+)
+AUTHORITY_EXPIRY: Final = Instrument(
+    Kind.GAUGE, "sidecar.authority.expiry", "s", "Time until the authority's certificate ends.", ()
+)
 CONNECTIONS: Final = Instrument(
     Kind.GAUGE,
     "sidecar.connections",
@@ -227,6 +233,8 @@ class Meters:
         self.cache_drops = self._observed(CACHE_DROPS)
         self.cache_tier_requests = self._observed(CACHE_TIER_REQUESTS)
         self.unknown_hosts = self._family(UNKNOWN_HOSTS, Tally)
+        self.handshakes = self._family(HANDSHAKES, Tally)
+        self.authority_expiry = self._observed(AUTHORITY_EXPIRY)
         self.connections = self._observed(CONNECTIONS)
         self.reloads = self._family(RELOADS, Tally)
         self.policy_age = self._observed(POLICY_AGE)

@@ -62,6 +62,9 @@ class Daemon:
     def unknown(self) -> Sequence[Row]:
         return [{"host": "example.com"}]
 
+    def authority(self) -> Row:
+        return {"kind": "own", "directory": "/run/sidecar/ca", "expires_in_s": 86400.0, "certificates": []}
+
     def calls(self) -> Sequence[Row]:
         return [{"provider": "stripe", "id": n} for n in range(5)] + [{"provider": "sendgrid", "id": 5}]
 

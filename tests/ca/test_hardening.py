@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from sidecar.authority.hardening import no_core_files
 
 PROGRAM = """
 import ctypes, os, resource, sys, time
@@ -50,6 +53,13 @@ def test_it_dumps_nothing_and_goes_on_serving(tmp_path: Path, user: int) -> None
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(user)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("well\n", 0), done.stderr
+
+
+def test_from_the_start_no_core_file_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr("resource.setrlimit", lambda *limit: asked.append(limit))
+    no_core_files()
+    assert asked == [(resource.RLIMIT_CORE, (0, 0))]
 
 
 def test_a_refusal_is_said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

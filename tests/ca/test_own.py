@@ -254,5 +254,6 @@ def test_what_lies_in_the_directories_and_who_may_read_it(pod: Pod) -> None:
     pod.open()
     modes = {path.relative_to(pod.root).as_posix(): path.stat().st_mode & 0o777 for path in pod.root.rglob("*.*")}
     assert modes == {
-        "state/ca.key": 0o600, "state/ca.crt": 0o644, "shared/ca.crt": 0o644, "shared/bundle.crt": 0o644,
+        "state/ca.key": 0o600, "state/ca.crt": 0o644, "state/authority.json": 0o600,
+        "shared/ca.crt": 0o644, "shared/bundle.crt": 0o644,
     }  # fmt: skip

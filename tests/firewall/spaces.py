@@ -53,6 +53,13 @@ class Namespace:
         self._others.append(process)
         assert self._read_line(process) == "ready"
 
+    def start_quietly(self, log: Path, *command: str) -> None:
+        """The same for one that does not say when it is there; what it says is in `log`."""
+        with log.open("wb") as out:
+            self._others.append(
+                subprocess.Popen(self._inside(command), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, text=True)
+            )
+
     def close(self) -> None:
         for process in (*self._others, self._holder):
             process.kill()

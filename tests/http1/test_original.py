@@ -32,6 +32,9 @@ class FakeSocket:
             raise self._local
         return self._local
 
+    def getpeername(self) -> Any:
+        return CLIENT_V6 if self.family == socket.AF_INET6 else CLIENT
+
     def getsockopt(self, level: int, option: int, size: int) -> bytes:
         assert (level, option) == (self._level, 80)
         if isinstance(self._answer, OSError):
@@ -45,6 +48,7 @@ class FakeTransport(asyncio.Transport):
 
 
 IPV4 = ("127.0.0.1", 7603)
+CLIENT, CLIENT_V6 = ("192.0.2.1", 51000), ("::ffff:192.0.2.1", 51000, 0, 0)
 IPV6 = ("::1", 7603, 0, 0)
 MAPPED = ("::ffff:127.0.0.1", 7603, 0, 0)
 
@@ -61,7 +65,9 @@ MAPPED = ("::ffff:127.0.0.1", 7603, 0, 0)
 def test_a_redirected_connection(sock: FakeSocket, destination: tuple[str, int]) -> None:
     assert original_destination(sock) == destination
     host, port = destination
-    assert entry_of(FakeTransport(sock)) == Entry(mode="transparent", host=host, port=port, address=destination)
+    assert entry_of(FakeTransport(sock)) == Entry(
+        mode="transparent", host=host, port=port, address=destination, peer=("192.0.2.1", 51000)
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +86,7 @@ def test_a_redirected_connection(sock: FakeSocket, destination: tuple[str, int])
 def test_one_that_was_not_redirected(sock: FakeSocket, local: tuple[str, int]) -> None:
     assert original_destination(sock) is None
     host, port = local
-    assert entry_of(FakeTransport(sock)) == Entry(mode="transparent", host=host, port=port)
+    assert entry_of(FakeTransport(sock)) == Entry(mode="transparent", host=host, port=port, peer=("192.0.2.1", 51000))
 
 
 def test_a_socket_that_is_closed_already() -> None:

@@ -59,6 +59,9 @@ class Policies:
     def intercepts(self, authority: bytes) -> bool | None:
         return True if authority.lower().startswith(b"api.stripe.com") else None
 
+    def verifies_sni(self) -> bool:
+        return False
+
     def tunnel(self, authority: bytes) -> Pipe | None:
         found = self.by_host(authority)
         return None if found is None else found.pipeline("CONNECT", b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,10 +16,11 @@ from sidecar.call import Failure, Reply
 from sidecar.clock import LoopClock
 from sidecar.errors import Reason, Verdict
 from sidecar.http1.limits import PoolLimits
+from sidecar.http1.raw import RawConnection
 from sidecar.policy.model import ProviderPolicy
 from sidecar.serving.upstreams import UNHURRIED_S, Upstreams, timings, tls_settings
 from tests.authority import Authority
-from tests.fakes import make_call
+from tests.fakes import make_call, turn_loop
 from tests.forward_proxy import ForwardProxy
 
 
@@ -239,3 +241,28 @@ async def test_what_is_tunnelled_goes_through_the_proxy_too(server: TestServer) 
         assert data.endswith(b"inside")
         outcome.tunnel.abort()
     assert proxy.request_lines == [b"CONNECT shop.test:443 HTTP/1.1"]
+
+
+async def test_our_own_end_is_known_while_a_connection_is_open(server: TestServer) -> None:
+    made = upstreams()
+    shop = policy(f"http://127.0.0.1:{server.port}")
+    outcome = await made.tunnel(shop)(make_call())
+    assert isinstance(outcome, Reply)
+    assert isinstance(outcome.tunnel, RawConnection)
+    transport, _ = outcome.tunnel.detach(asyncio.Protocol())
+    assert transport is not None
+    end = transport.get_extra_info("socket").getsockname()
+    assert made.is_own(end)
+    assert not made.is_own((end[0], end[1] ^ 1))
+    transport.abort()
+    await turn_loop()
+    assert not made.is_own(end), "another's may be the next connection from there"
+
+
+@pytest.mark.parametrize(
+    ("host", "address", "does"),
+    [("127.0.0.1", "127.0.0.1", True), ("127.0.0.1", "127.0.0.2", False), ("::1", "::1", True),
+     ("nobody.invalid", "127.0.0.1", False)],
+)  # fmt: skip
+async def test_whether_a_name_resolves_to_an_address(host: str, address: str, does: bool) -> None:
+    assert await upstreams().resolves_to(host, 443, address) is does
