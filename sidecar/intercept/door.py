@@ -155,11 +155,16 @@ class Door:
         name = entry.host if hello.server_name is None else hello.server_name
         host = name if is_address(entry.host) else entry.host
         entry = replace(entry, host=host)
-        if self._tunnels.intercepts(authority_of(entry)):
+        opens = self._tunnels.intercepts(authority_of(entry))
+        if opens:
             context = self._context(entry, name, hello)
             if context is not None:
                 self._opened.add()
                 return Terminate(context, host)
+        elif opens is None and hello.encrypted and entry.address is not None:
+            # The name outside is a front's, unless it is a policy's: then what is hidden is only made up (GREASE).
+            self._say("a client hides its server name: its address decides", entry.address[0], "encrypted ClientHello")
+            entry = replace(entry, host=entry.address[0], port=entry.address[1])
         return self._tunnelled(entry)
 
     def _tunnelled(self, entry: Entry) -> Splice | Refuse:

@@ -158,6 +158,19 @@ def test_without_a_server_name_a_redirected_connection_has_its_address_alone() -
     assert house.tunnels.dialled == [ADDRESS]
 
 
+def test_a_hidden_server_name_leaves_the_address(said: pytest.LogCaptureFixture) -> None:
+    house = House(allows_unknown=True)
+    hidden = Hello("front.test", (), encrypted=True, versions=(0x0304,))
+    assert isinstance(house.door.rule(redirected("front.test"), hidden, False), Splice)
+    assert house.tunnels.dialled == [ADDRESS]
+    assert [host for _, host, _ in lines(said)] == [ADDRESS[0]]
+
+
+def test_what_only_looks_hidden_is_opened_for_the_policys_name_outside() -> None:
+    made_up = Hello(POLICY, (), encrypted=True, versions=(0x0304,))
+    assert House().door.rule(redirected(POLICY), made_up, False) == Terminate(CONTEXT, POLICY)
+
+
 @pytest.mark.parametrize("host", ["192.0.2.7", "[2001:db8::7]"])
 def test_a_connect_to_an_address_belongs_to_the_server_name(host: str) -> None:
     assert House().door.rule(connect(host), hello(POLICY), False) == Terminate(CONTEXT, POLICY)
