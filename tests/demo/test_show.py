@@ -11,6 +11,8 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,15 +25,22 @@ ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
 """The alternate screen."""
 
 
-def demo(tmp_path: Path, *args: str, stdout: int = subprocess.PIPE, **environ: str) -> subprocess.Popen[str]:
-    """The command, with a directory for temporary files that a test can look into."""
-    return subprocess.Popen(
+@contextmanager
+def demo(tmp_path: Path, *args: str, stdout: int = subprocess.PIPE, **environ: str) -> Iterator[subprocess.Popen[str]]:
+    """The command, with a directory for temporary files that a test can look into. It ends with a test that fails."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "sidecar", "demo", *args],
         env=CLEAN | {"TMPDIR": str(tmp_path)} | environ,
         stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
     )
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.terminate()
+            raise
 
 
 def children(pid: int) -> list[int]:
