@@ -198,10 +198,12 @@ class Refresher:
         """Read a body that is being kept, for as long as it may be and a refresh may take."""
         giving_up = self._ports.clock.at(deadline_s, body.discard)
         left_bytes = self._most_bytes
-        while left_bytes >= 0 and (piece := await body.read()):
-            left_bytes -= len(piece)
-        giving_up.cancel()
-        body.discard()
+        try:
+            while left_bytes >= 0 and (piece := await body.read()):
+                left_bytes -= len(piece)
+        finally:
+            giving_up.cancel()
+            body.discard()
 
 
 def _again(call: Call, now_s: float, within_s: float) -> Call:

@@ -15,6 +15,7 @@ from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.stale import may_stand_in, stands_in_for
 from sidecar.rules.cache.status import forwarded, hit
 from sidecar.rules.cache.validation import CONDITIONAL, conditions, confirms, is_conditional
+from sidecar.rules.fallback import reason_of
 from sidecar.steps.cache_keep import Keeper
 from sidecar.steps.cache_ports import CachePorts, Lookup
 from sidecar.steps.cache_reply import add_status, kept_reply, wants_no_body
@@ -165,11 +166,6 @@ class Fetch:
         lookup.call.final = False
         status = hit(terms.lifetime_s - age, reason)
         return kept_reply(lookup.call, entry, age, status, Served("stale", age, reason), lookup.unchanged)
-
-
-def reason_of(outcome: Outcome) -> str:
-    """Why there is no better answer, as `Served.reason` has it."""
-    return str(outcome.reason) if isinstance(outcome, Failure) else f"status-{outcome.status}"
 
 
 def _ask_whether(call: Call, entry: Entry) -> bool:

@@ -442,6 +442,7 @@ async def test_a_refresh_that_breaks_off_leaves_what_was_there(caplog: pytest.Lo
     await turn_loop()
     body.fail(WireError(Reason.REPLY_INCOMPLETE, "cut"))
     await turn_loop()
+    assert bench.clock.pending == 0
     assert await read(await bench.get()) == b"hello"
     assert bench.flights.tasks != set(), "and is tried again"
     assert "Traceback" not in caplog.text
