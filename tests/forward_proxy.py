@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit
 
+from tests.providers import Provider
+
 
 class ForwardProxy:
     """`answer` is sent to everything in place of serving it; an empty one hangs up, and None serves.
@@ -31,7 +33,6 @@ class ForwardProxy:
         self._stalls = stalls
         self._hosts = hosts or {}
         self._established = established
-        self._tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     @property
     def request_lines(self) -> list[bytes]:
@@ -43,25 +44,17 @@ class ForwardProxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ForwardProxy]:
-        server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
+        provider = Provider(lambda connection: self._connected(connection.reader, connection.writer))
+        await provider.start()
+        self.port = provider.port
         try:
             yield self
         finally:
-            server.close()
-            for task, writer in self._tasks.items():
-                task.cancel()
-                writer.transport.abort()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await provider.stop()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks[task] = writer
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            while await self._serve(reader, writer):
-                pass
-        writer.close()
+        while await self._serve(reader, writer):
+            pass
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -104,11 +97,13 @@ class ForwardProxy:
         path = (parts.path or ("*" if method == b"OPTIONS" else "/")) + (f"?{parts.query}" if parts.query else "")
         lines = [line for line in rest.split(b"\r\n") if not line.lower().startswith(b"proxy-")]
         far_reader, far_writer = await asyncio.open_connection(*self._place(parts.netloc, 80))
-        far_writer.write(b"%b %b HTTP/1.1\r\n" % (method, path.encode()) + b"\r\n".join(lines))
-        reply = await far_reader.readuntil(b"\r\n\r\n")
-        length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", reply)
-        writer.write(reply + (await far_reader.readexactly(int(length[1])) if length else b""))
-        far_writer.close()
+        try:
+            far_writer.write(b"%b %b HTTP/1.1\r\n" % (method, path.encode()) + b"\r\n".join(lines))
+            reply = await far_reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", reply)
+            writer.write(reply + (await far_reader.readexactly(int(length[1])) if length else b""))
+        finally:
+            far_writer.transport.abort()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

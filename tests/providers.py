@@ -216,8 +216,11 @@ class Provider:
         """What scripts raised that was not the peer going away."""
         self.port = 0
         self._context = context
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        """What accepts, what shakes hands, and what runs a script."""
+        self._accepted: set[socket.socket] = set()
+        """Sockets whose hands are not shaken yet."""
         self._live: set[asyncio.BaseTransport] = set()
 
     @property
@@ -230,30 +233,47 @@ class Provider:
         return sum(connection.received_bytes for connection in self.connections)
 
     async def start(self) -> None:
+        """Accepts by hand, so that `stop` knows of every connection, one in the midst of its handshake, too."""
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=2048)
+        self._listener.setblocking(False)
+        self.port = self._listener.getsockname()[1]
+        self._spawn(self._accept(self._listener))
+
+    async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Protocol(_Recorder(loop), self._run, self._live),
-            "127.0.0.1",
-            self.port,
-            ssl=self._context,
-            backlog=2048,
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        while True:
+            sock, _ = await loop.sock_accept(listener)
+            self._accepted.add(sock)
+            self._spawn(self._admit(sock))
+
+    async def _admit(self, sock: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):
+            await loop.connect_accepted_socket(
+                lambda: _Protocol(_Recorder(loop), self._run, self._live), sock, ssl=self._context
+            )
+            self._accepted.discard(sock)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
         """Close the listener and every connection. The port may be listened on again by `start`."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        # One that was accepted just before is made known a turn later; all are closed before the loop may end.
-        await asyncio.sleep(0)
-        while self._live:
+        if self._listener is None:
+            return
+        while self._tasks or self._live:
+            for task in list(self._tasks):
+                task.cancel()
             for transport in list(self._live):
                 cast("asyncio.Transport", transport).abort()
             await asyncio.sleep(0)
+        self._listener.close()
+        self._listener = None
+        await asyncio.sleep(0)  # what was cut off just now is closed a turn later
+        while self._accepted:
+            self._accepted.pop().close()
 
     async def _run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert isinstance(reader, _Recorder)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from sidecar.http1.pool import Origin, Pool
 from sidecar.http1.tls import TlsSettings
 from tests.authority import Authority, Leaf
 from tests.fakes import FakeClock
+from tests.providers import Connection
+from tests.providers import Provider as Listening
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -30,7 +32,6 @@ class Provider:
         self.requests: list[bytes] = []
         self.connections = 0
         self.port = 0
-        self.open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._script = script or self.serve
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -46,36 +47,21 @@ class Provider:
         self.requests.append(head)
         return head
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def connected(self, connection: Connection) -> None:
         self.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self.open[task] = writer
-        try:
-            await self._script(reader, writer)
-        finally:
-            writer.close()
-
-    async def end(self) -> None:
-        """Leave no connection to the collector of garbage."""
-        for writer in self.open.values():
-            writer.transport.abort()
-        await asyncio.gather(*self.open, return_exceptions=True)
-        for writer in self.open.values():
-            with suppress(ConnectionError):
-                await writer.wait_closed()
+        await self._script(connection.reader, connection.writer)
 
 
 @asynccontextmanager
 async def running(provider: Provider, leaf: Leaf | None = None) -> AsyncIterator[Provider]:
     context = leaf.server_context() if leaf else None
-    server = await asyncio.start_server(provider.connected, "127.0.0.1", 0, ssl=context)
-    provider.port = server.sockets[0].getsockname()[1]
+    listening = Listening(provider.connected, context)
+    await listening.start()
+    provider.port = listening.port
     try:
         yield provider
     finally:
-        server.close()
-        await provider.end()
+        await listening.stop()
 
 
 def make_pool(port: int, clock: FakeClock, tls: TlsSettings | None = None, **limits: float) -> Pool:
