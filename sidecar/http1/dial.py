@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -19,6 +20,9 @@ from sidecar.http1.raw import RawConnection
 
 Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 """One row of `getaddrinfo`."""
+
+End = tuple[str, int]
+"""One end of a TCP connection: an address and a port."""
 
 EYEBALLS_DELAY_S = 0.25
 """How long one address may take before the next is tried beside it (RFC 8305 5)."""
@@ -81,12 +85,12 @@ class Dialer:
 
     def __init__(self, resolver: Resolver) -> None:
         self._resolver = resolver
-        self._ours: WeakValueDictionary[tuple[str, int], socket.socket] = WeakValueDictionary()
-        """By their own end."""
+        self._ours: WeakValueDictionary[tuple[End, End], socket.socket] = WeakValueDictionary()
+        """By their near and far ends."""
 
-    def is_own(self, end: tuple[str, int]) -> bool:
-        """Whether this is the near end of a connection that was opened here and is not closed yet."""
-        sock = self._ours.get(end)
+    def is_own(self, near: End, far: End) -> bool:
+        """Whether a connection between these ends was opened here and is not closed yet."""
+        sock = self._ours.get((near, far))
         return sock is not None and sock.fileno() >= 0
 
     async def connect(self, host: str, port: int, allows: Callable[[str], bool]) -> socket.socket:
@@ -108,7 +112,8 @@ class Dialer:
                 Reason.CONNECT_FAILED, f"no connection to {host}:{port}: {_explain(error)}", sent=False
             ) from None
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._ours[connected.getsockname()[:2]] = connected
+        with contextlib.suppress(OSError):  # gone again already
+            self._ours[connected.getsockname()[:2], connected.getpeername()[:2]] = connected
         return connected
 
 

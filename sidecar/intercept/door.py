@@ -96,15 +96,18 @@ class Tunnels(Protocol):
 
     def intercepts(self, authority: bytes) -> bool | None: ...
     def dial(self, entry: Entry) -> Dial | None:
-        """Connects to where an entry leads, guarded as its provider's policy says; None where egress is denied."""
+        """Connects to where an entry leads, guarded as its provider's policy says; None where egress is denied.
+
+        Raises `ClientError` while there are no policies.
+        """
         ...
 
 
 class Network(Protocol):
     """The sidecar's own connections, and what it takes names for."""
 
-    def is_own(self, end: tuple[str, int]) -> bool:
-        """Whether this is our end of a connection to a provider."""
+    def is_own(self, near: tuple[str, int], far: tuple[str, int]) -> bool:
+        """Whether there is a connection of ours from `near` to `far`."""
         ...
 
     async def resolves_to(self, host: str, port: int, address: str) -> bool: ...
@@ -133,7 +136,8 @@ class Door:
         self._said_s: dict[tuple[str, str], float] = {}
 
     def rule(self, entry: Entry, hello: Hello | None, http: bool) -> Ruling:
-        if entry.peer is not None and self._network.is_own(entry.peer):
+        # By both ends: the kernel lends a port of its choice again for another destination.
+        if entry.peer is not None and self._network.is_own(entry.peer, entry.address or (entry.host, entry.port)):
             return self._refuse(LOOPED, Reason.LOOP)
         if hello is None:
             return Plain() if http else self._tunnelled(entry)
@@ -168,7 +172,10 @@ class Door:
         return self._tunnelled(entry)
 
     def _tunnelled(self, entry: Entry) -> Splice | Refuse:
-        dial = self._tunnels.dial(entry)
+        try:
+            dial = self._tunnels.dial(entry)
+        except ClientError as error:
+            return self._refuse(error.detail, error.reason)
         if dial is None:
             detail = (
                 f"no policy has the host {entry.host}, and egress to unknown hosts or to port {entry.port} is denied"

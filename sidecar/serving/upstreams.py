@@ -72,9 +72,9 @@ class Upstreams:
 
         return tunnel(dial, timings("", policy.timeouts).connect_s, self._clock)
 
-    def is_own(self, end: tuple[str, int]) -> bool:
-        """Whether this is our end of a connection to a provider (`intercept.door.Network`)."""
-        return self._dialer.is_own(end)
+    def is_own(self, near: tuple[str, int], far: tuple[str, int]) -> bool:
+        """Whether there is a connection of ours between these ends (`intercept.door.Network`)."""
+        return self._dialer.is_own(near, far)
 
     async def resolves_to(self, host: str, port: int, address: str) -> bool:
         """Whether `address` is among those of the name. False, too, where the name has none."""

@@ -65,11 +65,11 @@ async def nowhere() -> SpliceTarget:
 
 @dataclass
 class Network:
-    own: tuple[tuple[str, int], ...] = ()
+    own: tuple[tuple[tuple[str, int], tuple[str, int]], ...] = ()
     names: dict[str, str] = field(default_factory=dict)
 
-    def is_own(self, end: tuple[str, int]) -> bool:
-        return end in self.own
+    def is_own(self, near: tuple[str, int], far: tuple[str, int]) -> bool:
+        return (near, far) in self.own
 
     async def resolves_to(self, host: str, port: int, address: str) -> bool:
         return self.names.get(host) == address
@@ -222,9 +222,20 @@ def test_what_is_neither_tls_nor_http_goes_by_its_destination() -> None:
 @pytest.mark.parametrize(("asked", "http"), [(hello(POLICY), False), (None, True), (None, False)])
 def test_a_connection_of_our_own_is_refused(asked: Hello | None, http: bool) -> None:
     house = House(allows_unknown=True)
-    house.network.own = (PEER,)
+    house.network.own = ((PEER, ADDRESS),)
     assert_refused(house.door.rule(redirected(POLICY), asked, http), "sidecar firewall", reason=Reason.LOOP)
     assert house.tunnels.dialled == []
+
+
+def test_a_port_that_one_of_ours_has_elsewhere_is_no_loop() -> None:
+    """The kernel lends a port to an application while a connection of ours to another address has it."""
+    house = House()
+    house.network.own = ((PEER, ("192.0.2.99", 443)),)
+    assert isinstance(house.door.rule(redirected(POLICY), hello(POLICY), False), Terminate)
+    here = Entry("transparent", "127.0.0.1", 443, peer=PEER)
+    assert isinstance(house.door.rule(here, hello(POLICY), False), Terminate)
+    house.network.own = ((PEER, ("127.0.0.1", 443)),)
+    assert_refused(house.door.rule(here, hello(POLICY), False), "sidecar firewall", reason=Reason.LOOP)
 
 
 # Server names and addresses.

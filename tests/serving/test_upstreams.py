@@ -243,7 +243,7 @@ async def test_what_is_tunnelled_goes_through_the_proxy_too(server: TestServer) 
     assert proxy.request_lines == [b"CONNECT shop.test:443 HTTP/1.1"]
 
 
-async def test_our_own_end_is_known_while_a_connection_is_open(server: TestServer) -> None:
+async def test_our_own_connection_is_known_while_it_is_open(server: TestServer) -> None:
     made = upstreams()
     shop = policy(f"http://127.0.0.1:{server.port}")
     outcome = await made.tunnel(shop)(make_call())
@@ -251,12 +251,14 @@ async def test_our_own_end_is_known_while_a_connection_is_open(server: TestServe
     assert isinstance(outcome.tunnel, RawConnection)
     transport, _ = outcome.tunnel.detach(asyncio.Protocol())
     assert transport is not None
-    end = transport.get_extra_info("socket").getsockname()
-    assert made.is_own(end)
-    assert not made.is_own((end[0], end[1] ^ 1))
+    sock = transport.get_extra_info("socket")
+    near, far = sock.getsockname(), sock.getpeername()
+    assert made.is_own(near, far)
+    assert not made.is_own((near[0], near[1] ^ 1), far)
+    assert not made.is_own(near, (far[0], far[1] ^ 1)), "another's may have the same port for another destination"
     transport.abort()
     await turn_loop()
-    assert not made.is_own(end), "another's may be the next connection from there"
+    assert not made.is_own(near, far), "another's may be the next connection from there"
 
 
 @pytest.mark.parametrize(
