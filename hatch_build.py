@@ -37,6 +37,7 @@ HOT = (
     "sidecar/telemetry/desk.py",
     "sidecar/telemetry/meters.py",
     "sidecar/telemetry/route_book.py",
+    "sidecar/telemetry/sampling.py",
 )
 """Compiled as one group, since a call between compiled and interpreted code costs more than either."""
 NOT_HOT = ("__init__.py", "dial.py")

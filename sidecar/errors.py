@@ -62,6 +62,7 @@ class Reason(StrEnum):
     NOT_IMPLEMENTED = "not-implemented"
     TOO_MANY_CONNECTIONS = "too-many-connections"
     LOOP = "loop"
+    STARTING = "starting"
     DRAINING = "draining"
     INTERNAL = "internal"
 

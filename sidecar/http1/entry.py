@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +21,12 @@ class Entry:
     """Where the client's packets were going before they were redirected."""
     peer: tuple[str, int] | None = None
     """The client's own end, on the transparent listener."""
+    name: bytes = field(init=False, compare=False, repr=False)
+    """`host` as it stands in a request."""
+    authority: bytes = field(init=False, compare=False, repr=False)
+    """The same with the port."""
+
+    def __post_init__(self) -> None:
+        name = self.host.encode("ascii")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "authority", b"%b:%d" % (name, self.port))

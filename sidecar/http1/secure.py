@@ -1,19 +1,13 @@
-"""TLS towards applications: an `SSLObject` between two memory buffers, and the transport that HTTP writes to.
-
-Like `tls.py` in the other direction, and for the same reason: half the CPU of the event loop's own TLS.
-"""
+"""TLS towards applications: our side of it, and the transport that HTTP writes to."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ssl
 from typing import Any, Protocol, final
 
+from sidecar.http1.tls import TlsState
 from sidecar.http1.transport import RawTransport
-
-RECORD_BYTES = 16 * 1024
-"""What one read of OpenSSL's can give."""
 
 
 class TlsBroken(Exception):  # noqa: N818 - it is over, whoever's fault
@@ -27,76 +21,18 @@ class TlsBroken(Exception):  # noqa: N818 - it is over, whoever's fault
 
 
 @final
-class TlsServer:
-    """One connection's TLS state: ciphertext in and out by method calls, no I/O."""
+class TlsServer(TlsState):
+    """Our side of an application's connection. Raises TlsBroken, and then `pending_output` has the alert to send."""
 
-    __slots__ = ("_incoming", "_outgoing", "_ssl", "closed_cleanly", "established")
+    __slots__ = ()
 
     def __init__(self, context: ssl.SSLContext) -> None:
         if not context.options & ssl.OP_NO_RENEGOTIATION:
             context.options |= ssl.OP_NO_RENEGOTIATION
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self.established = False
-        self.closed_cleanly = False
-        """True once the client has said that it will send no more (close_notify)."""
+        super().__init__(context, server_side=True)
 
-    def shake(self, data: bytes) -> bytes:
-        """Take handshake bytes; gives bytes to send, and sets `established` when done. Raises TlsBroken, and then
-        `pending_output` has the alert to send."""
-        self._incoming.write(data)
-        try:
-            self._ssl.do_handshake()
-            self.established = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLError as error:
-            raise TlsBroken(error) from None
-        return self._outgoing.read()
-
-    def decrypt(self, data: bytes) -> bytes:
-        """What the client said in `data`, which may end within a record. Raises TlsBroken."""
-        tls, incoming = self._ssl, self._incoming
-        if data:
-            incoming.write(data)
-        elif not incoming.pending:
-            return b""
-        pieces: list[bytes] = []
-        try:
-            while plain := tls.read(RECORD_BYTES):
-                pieces.append(plain)
-                if not incoming.pending and not tls.pending():
-                    # Nearly always after one round; another would cost an exception to say "no more".
-                    break
-            else:
-                self.closed_cleanly = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            # The same as an empty read, when we have said so ourselves before.
-            self.closed_cleanly = True
-        except ssl.SSLError as error:
-            raise TlsBroken(error) from None
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def encrypt(self, data: bytes) -> bytes:
-        """Records that carry `data`. Raises TlsBroken."""
-        try:
-            self._ssl.write(data)
-        except ssl.SSLError as error:
-            raise TlsBroken(error) from None
-        return self._outgoing.read()
-
-    def pending_output(self) -> bytes:
-        """What TLS itself wants to send: key updates, alerts."""
-        return self._outgoing.read() if self._outgoing.pending else b""
-
-    def close(self) -> bytes:
-        """The close_notify to send."""
-        with contextlib.suppress(ssl.SSLError, ValueError):
-            self._ssl.unwrap()
-        return self._outgoing.read()
+    def _broken(self, error: ssl.SSLError) -> Exception:
+        return TlsBroken(error)
 
 
 class Plaintext(Protocol):

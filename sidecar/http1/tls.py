@@ -1,4 +1,4 @@
-"""TLS towards providers, inside the connection's own protocol: an `SSLObject` between two memory buffers.
+"""TLS inside the connection's own protocol, OpenSSL between two memory buffers; and our side of it towards providers.
 
 A TLS transport of the event loop costs about twice as much CPU for a small call as this (`docs/architecture.md` has the
 figures), mostly in an extra protocol and its queues.
@@ -11,11 +11,12 @@ import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from sidecar.errors import Reason, WireError
 
-READ_BYTES = 256 * 1024
+RECORD_BYTES = 16 * 1024
+"""The most that a record carries (RFC 8446 5.1), and so the most that one read of OpenSSL's gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,48 +41,59 @@ def client_context(settings: TlsSettings) -> ssl.SSLContext:
     return context
 
 
-@final
-class TlsClient:
-    """One connection's TLS state: ciphertext in and out by method calls, no I/O."""
+class TlsState:
+    """One connection's TLS, on either side: ciphertext in and out by method calls, no I/O.
 
-    __slots__ = ("_incoming", "_outgoing", "_ssl", "closed_cleanly", "established")
+    What raises, raises what `_broken` makes of OpenSSL's error.
+    """
 
-    def __init__(self, context: ssl.SSLContext, server_name: str, session: ssl.SSLSession | None) -> None:
+    __slots__ = ("_incoming", "_object", "_outgoing", "_tls", "closed_cleanly", "established")
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        server_side: bool = False,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name, session=session
+        )
+        # What `SSLObject` wraps: a frame of Python's for each read and write costs half of what OpenSSL takes for it.
+        self._tls: Any = getattr(self._object, "_sslobj", self._object)
         self.established = False
         self.closed_cleanly = False
         """True once the peer has said that it will send no more (close_notify)."""
 
-    def start(self) -> bytes:
-        """The first bytes to send."""
-        return self.shake(b"")
-
     def shake(self, data: bytes) -> bytes:
-        """Take handshake bytes; gives bytes to send, and sets `established` when done. Raises WireError."""
+        """Take handshake bytes; gives bytes to send, and sets `established` when done."""
         if data:
             self._incoming.write(data)
         try:
-            self._ssl.do_handshake()
+            self._tls.do_handshake()
             self.established = True
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError as error:
-            raise WireError(Reason.TLS_FAILED, _explain(error), sent=False) from None
+            raise self._broken(error) from None
         return self._outgoing.read()
 
     def decrypt(self, data: bytes) -> bytes:
-        """What the peer said in `data`, which may end within a record. Raises WireError on a broken record."""
-        tls, incoming = self._ssl, self._incoming
+        """What the peer said in `data`, which may end within a record."""
+        tls, incoming = self._tls, self._incoming
         if data:
             incoming.write(data)
+        elif not incoming.pending:
+            return b""
         pieces: list[bytes] = []
         try:
-            while plain := tls.read(READ_BYTES):
+            while plain := tls.read(RECORD_BYTES):
                 pieces.append(plain)
-                if not incoming.pending and not tls.pending():
-                    # Nearly always after one round; another would cost an exception to say "no more".
+                if not incoming.pending:
+                    # Nearly always after one round; another would cost an exception to say "no more". A read takes a
+                    # record whole, so nothing of it waits inside OpenSSL.
                     break
             else:
                 self.closed_cleanly = True
@@ -91,12 +103,15 @@ class TlsClient:
             # The same as an empty read, once we have said close_notify ourselves.
             self.closed_cleanly = True
         except ssl.SSLError as error:
-            raise WireError(Reason.REPLY_INCOMPLETE, _explain(error)) from None
+            raise self._broken(error) from None
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def encrypt(self, data: bytes) -> bytes:
         """Records that carry `data`."""
-        self._ssl.write(data)
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise self._broken(error) from None
         return self._outgoing.read()
 
     def pending_output(self) -> bytes:
@@ -106,17 +121,39 @@ class TlsClient:
     def close(self) -> bytes:
         """The close_notify to send."""
         with contextlib.suppress(ssl.SSLError, ValueError):
-            self._ssl.unwrap()
+            self._object.unwrap()
         return self._outgoing.read()
+
+    def _broken(self, error: ssl.SSLError) -> Exception:
+        raise NotImplementedError
+
+
+@final
+class TlsClient(TlsState):
+    """Our side of a connection to a provider. Raises WireError."""
+
+    __slots__ = ()
+
+    def __init__(self, context: ssl.SSLContext, server_name: str, session: ssl.SSLSession | None) -> None:
+        super().__init__(context, server_name=server_name, session=session)
+
+    def start(self) -> bytes:
+        """The first bytes to send."""
+        return self.shake(b"")
 
     @property
     def session(self) -> ssl.SSLSession | None:
         """What a later connection can resume; with TLS 1.3 only after the first reply."""
-        return self._ssl.session
+        return self._object.session
 
     @property
     def resumed(self) -> bool:
-        return bool(self._ssl.session_reused)
+        return bool(self._object.session_reused)
+
+    def _broken(self, error: ssl.SSLError) -> Exception:
+        if self.established:
+            return WireError(Reason.REPLY_INCOMPLETE, _explain(error))
+        return WireError(Reason.TLS_FAILED, _explain(error), sent=False)
 
 
 def _explain(error: ssl.SSLError) -> str:

@@ -159,7 +159,7 @@ class Door:
         name = entry.host if hello.server_name is None else hello.server_name
         host = name if is_address(entry.host) else entry.host
         entry = replace(entry, host=host)
-        opens = self._tunnels.intercepts(authority_of(entry))
+        opens = self._tunnels.intercepts(entry.authority)
         if opens:
             context = self._context(entry, name, hello)
             if context is not None:
@@ -226,10 +226,6 @@ class Silent:
 
 
 SILENT = Silent()
-
-
-def authority_of(entry: Entry) -> bytes:
-    return f"{entry.host}:{entry.port}".encode()
 
 
 def is_address(host: str) -> bool:

@@ -54,6 +54,7 @@ ROWS: dict[Reason, Row] = {
     Reason.NOT_IMPLEMENTED: Row(501, "Not supported"),
     Reason.TOO_MANY_CONNECTIONS: Row(503, "The sidecar holds too many connections"),
     Reason.LOOP: Row(502, "The call came back to the sidecar that sent it"),
+    Reason.STARTING: Row(503, "The sidecar has no policies yet"),
     Reason.DRAINING: Row(503, "The sidecar is stopping"),
     Reason.INTERNAL: Row(500, "The sidecar failed"),
 }

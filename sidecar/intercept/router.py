@@ -23,6 +23,7 @@ from sidecar.rules.egress import METADATA_HOSTS, is_own_address
 
 log = logging.getLogger(__name__)
 
+MODES = {mode.value: mode for mode in (Mode.CONNECT, Mode.TRANSPARENT)}
 FAULT = "a fault of the sidecar's own; its log has the cause under this id"
 
 
@@ -209,27 +210,28 @@ class Router:
     def dial(self, entry: Entry) -> Dial | None:
         """For the door: connects to where an entry leads, as a call that its provider's steps guard; None where egress
         is denied."""
-        target = b"%b:%d" % (entry.host.encode("ascii"), entry.port)
+        target = entry.authority
         pipeline = self.directory.tunnel(target) or self.directory.unknown_tunnel(entry.host, entry.port)
         if pipeline is None:
             return None
-        call = self.tunnel_call(Mode(entry.mode), target, pipeline, new_id())
+        call = self.tunnel_call(MODES[entry.mode], target, pipeline, new_id())
         return partial(_dialled, pipeline.handle, call)
 
     # Calls.
 
     def _find_inside(self, goal: Destination, method: str, entry: Entry) -> tuple[Mode, bytes, Pipeline]:
         """For a request on a connection that was opened: what it was opened for says whose call it is."""
-        host = entry.host.encode("ascii")
+        host = entry.name
         if not entry.secure and goal.host:
             host = goal.host  # Redirected plain HTTP names its host in the request alone.
         elif goal.host and goal.host != host:
             raise ClientError(Reason.MISDIRECTED, f"this connection was opened for {entry.host}, not for another host")
-        provider = self.directory.by_host(b"%b:%d" % (host, entry.port))
+        mode = MODES[entry.mode]
+        provider = self.directory.by_host(entry.authority if host == entry.name else b"%b:%d" % (host, entry.port))
         if provider is not None:
-            return Mode(entry.mode), goal.target, provider.pipeline(method, goal.target.partition(b"?")[0])
-        unknown = Destination(Mode(entry.mode), host, entry.port, goal.target, secure=entry.secure)
-        return Mode(entry.mode), goal.target, self._unknown(unknown)
+            return mode, goal.target, provider.pipeline(method, goal.target.partition(b"?")[0])
+        unknown = Destination(mode, host, entry.port, goal.target, secure=entry.secure)
+        return mode, goal.target, self._unknown(unknown)
 
     def _find(self, goal: Destination, method: str) -> tuple[Mode, bytes, Pipeline]:
         """A policy's host wins over a prefix, since a host cannot be meant by accident."""
@@ -313,7 +315,7 @@ def sidecar_field(call: Call, verdict: Verdict, final: bool, served: Served | No
     """The `Sidecar` field: a dictionary (RFC 9651 3.2)."""
     text = (
         f'provider={_item(call.provider)}, route="{call.route}", attempts={call.attempt},'
-        f' outcome={verdict.value}, id="{call.id}"'
+        f' outcome={verdict}, id="{call.id}"'
     )
     if served is not None:
         text += _served(served)
@@ -348,7 +350,7 @@ CLOSING = frozenset(
 
 
 def _refused(refusal: Refusal) -> Answer:
-    parts = [f"attempts={refusal.attempts}", f"outcome={refusal.verdict.value}", f'id="{refusal.id}"', "retry=no"]
+    parts = [f"attempts={refusal.attempts}", f"outcome={refusal.verdict}", f'id="{refusal.id}"', "retry=no"]
     if refusal.provider is not None:
         parts[:0] = [f"provider={_item(refusal.provider)}", f'route="{refusal.route}"']
     made = problem(refusal, ", ".join(parts).encode("ascii"))

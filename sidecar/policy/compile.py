@@ -22,7 +22,7 @@ from sidecar.rules.breaker import Circuit
 from sidecar.rules.cache.key import Keys
 from sidecar.rules.placeholder import PathValues, Template, for_text
 from sidecar.steps.base import CacheStore, Step
-from sidecar.steps.breaker import Breaker
+from sidecar.steps.breaker import Breaker, always
 from sidecar.steps.cache import CacheStep
 from sidecar.steps.cache_ports import CacheBook, CachePorts
 from sidecar.steps.classify import Classify
@@ -269,12 +269,8 @@ def _breaker(place: _Place) -> Step | None:
     if place.settings.breaker.scope == "credential":
         circuit_of = keep.credential_circuits(policy.provider, scope, settings).of
     else:
-        circuit_of = _always(keep.circuit(policy.provider, scope, settings))
+        circuit_of = always(keep.circuit(policy.provider, scope, settings))
     return Breaker(circuit_of, place.ports.clock, dry_run=place.is_dry("breaker"))
-
-
-def _always(circuit: Circuit) -> Callable[[Call], Circuit]:
-    return lambda _call: circuit
 
 
 def _limit(place: _Place) -> Step | None:

@@ -41,6 +41,7 @@ ERRORS: Final[dict[Reason, str]] = {
     Reason.NOT_IMPLEMENTED: "http_request_error",
     Reason.TOO_MANY_CONNECTIONS: "connection_limit_reached",
     Reason.LOOP: "proxy_loop_detected",
+    Reason.STARTING: "proxy_internal_response",
     Reason.DRAINING: "proxy_internal_response",
     Reason.INTERNAL: "proxy_internal_error",
 }

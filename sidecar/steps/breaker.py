@@ -52,6 +52,15 @@ def _depends_on_body(reply: Reply) -> bool:
     return reply.verdict not in TRIPS and reply.tunnel is None
 
 
+def always(circuit: Circuit) -> Callable[[Call], Circuit]:
+    """One circuit for every call."""
+
+    def circuit_of(_call: Call) -> Circuit:
+        return circuit
+
+    return circuit_of
+
+
 def _settle_with_body(circuit: Circuit, permit: Permit, reply: Reply, now: Callable[[], float]) -> None:
     """A body that breaks off is a failure, however good its head was; one that is not wanted any more says nothing."""
     body: Body = reply.body

@@ -29,7 +29,10 @@ class Limit:
         limiter, now = self._limiter, self._clock.now
         slots, max_wait_s, learn = limiter.slots, limiter.settings.max_wait_s, limiter.settings.learn
         queue = self._queue_dry if self._dry_run else self._queue
-        send = inner if slots is None else _bind_slot(slots, inner)
+
+        def leave(_complete: bool) -> None:
+            if slots is not None:
+                slots.exit()
 
         async def limit(call: Call) -> Outcome:
             now_s = now()
@@ -40,7 +43,16 @@ class Limit:
                 if refused is not None:
                     return refused
                 now_s = now()
-            outcome = await send(call)
+            try:
+                outcome = await inner(call)
+            except BaseException:
+                leave(False)
+                raise
+            if slots is not None:
+                if isinstance(outcome, Reply):
+                    outcome.body.when_done(leave)
+                else:
+                    slots.exit()
             if learn and outcome.verdict in ASKED_TO_SLOW_DOWN:
                 limiter.throttled(now(), now_s, outcome.wait_s)
             return outcome
@@ -112,22 +124,3 @@ _SHORT = {
     Reason.RATE_LIMITED: "too many calls a second",
     Reason.CONCURRENCY_LIMITED: "too many calls at once",
 }
-
-
-def _bind_slot(slots: Concurrency, inner: Handler) -> Handler:
-    def leave(_complete: bool) -> None:
-        slots.exit()
-
-    async def hold_slot(call: Call) -> Outcome:
-        try:
-            outcome = await inner(call)
-        except BaseException:
-            slots.exit()
-            raise
-        if isinstance(outcome, Reply):
-            outcome.body.when_done(leave)
-        else:
-            slots.exit()
-        return outcome
-
-    return hold_slot

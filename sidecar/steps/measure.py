@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import getrandbits
-from typing import Protocol
+from typing import Protocol, final
 
 from sidecar.call import Call, Handler, Outcome, Reply
 from sidecar.rules.tracecontext import format_traceparent
@@ -22,16 +22,19 @@ class AttemptBook(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@final
 class Attempt:
     """One try at the provider, as it was when it began."""
 
-    call: Call
-    number: int
-    """From 1."""
-    span_id: str
-    started_s: float
-    """On the monotonic clock."""
+    __slots__ = ("call", "number", "span_id", "started_s")
+
+    def __init__(self, call: Call, number: int, span_id: str, started_s: float) -> None:
+        self.call = call
+        self.number = number
+        """From 1."""
+        self.span_id = span_id
+        self.started_s = started_s
+        """On the monotonic clock."""
 
 
 @dataclass(frozen=True, slots=True)

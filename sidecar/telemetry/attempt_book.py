@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from sidecar.call import Outcome, Reply
 from sidecar.errors import Verdict, WireError
 from sidecar.steps.measure import Attempt
-from sidecar.telemetry.desk import CANCELLED, Desk, not_answered
-from sidecar.telemetry.instruments import method_label
+from sidecar.telemetry.desk import CANCELLED, Desk, method_label, not_answered
 from sidecar.telemetry.meters import Spread, Tally
 from sidecar.telemetry.spans import SpanRecord
 

@@ -18,6 +18,12 @@ CANCELLED: Final = "cancelled"
 """The outcome of a call whose application went away: neither good nor bad."""
 BROKEN: Final = "broken"
 """The reason of a call that met a fault of ours."""
+KNOWN_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+
+
+def method_label(method: str) -> str:
+    """`http.request.method`: methods that no standard names share one value, as anyone can make them up."""
+    return method if method in KNOWN_METHODS else "_OTHER"
 
 
 @dataclass(frozen=True, slots=True)

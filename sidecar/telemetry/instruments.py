@@ -25,13 +25,6 @@ BREAKER_STATES: Final[Mapping[str, int]] = MappingProxyType(
 
 _PROVIDER: Final = "sidecar.provider"
 _ROUTE: Final = (_PROVIDER, "sidecar.route")
-_KNOWN_METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
-
-
-def method_label(method: str) -> str:
-    """`http.request.method`: methods that no standard names share one value, as anyone can make them up."""
-    return method if method in _KNOWN_METHODS else "_OTHER"
-
 
 REQUEST_DURATION: Final = Instrument(
     Kind.HISTOGRAM,
@@ -184,6 +177,13 @@ POLICY_AGE: Final = Instrument(
 POLICY_PROBLEMS: Final = Instrument(
     Kind.GAUGE, "sidecar.policy.problems", "{problem}", "Problems in the policy files as they are now.", ()
 )
+TROUBLES: Final = Instrument(
+    Kind.GAUGE,
+    "sidecar.troubles",
+    "{trouble}",
+    "What is done without just now, such as a file that cannot be written: 1, or 0 while all is well.",
+    ("sidecar.part",),
+)
 TELEMETRY_DROPS: Final = Instrument(
     Kind.COUNTER,
     "sidecar.telemetry.drops",
@@ -239,6 +239,7 @@ class Meters:
         self.reloads = self._family(RELOADS, Tally)
         self.policy_age = self._observed(POLICY_AGE)
         self.policy_problems = self._observed(POLICY_PROBLEMS)
+        self.troubles = self._observed(TROUBLES)
         self.telemetry_drops = self._family(TELEMETRY_DROPS, Tally)
 
     @property

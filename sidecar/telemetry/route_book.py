@@ -11,8 +11,7 @@ from typing import Final
 from sidecar.call import Call, Failure, Outcome, Reply, Served
 from sidecar.errors import Reason, Verdict
 from sidecar.telemetry.calls import CallEntry
-from sidecar.telemetry.desk import CANCELLED, Desk, broken_off, not_answered
-from sidecar.telemetry.instruments import method_label
+from sidecar.telemetry.desk import CANCELLED, Desk, broken_off, method_label, not_answered
 from sidecar.telemetry.meters import Tally
 from sidecar.telemetry.spans import SpanRecord
 

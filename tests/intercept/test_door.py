@@ -44,6 +44,8 @@ class Authority:
 class Tunnels:
     """One host that is opened, one that is not, and what `egress` says of others."""
 
+    waiting: bool = False
+    """There are no policies yet."""
     allows_unknown: bool = False
     verifies: bool = False
     dialled: list[tuple[str, int]] = field(default_factory=list)
@@ -55,6 +57,8 @@ class Tunnels:
         return {f"{POLICY}:443".encode(): True, f"{TUNNELLED}:443".encode(): False}.get(authority)
 
     def dial(self, entry: Entry) -> Dial | None:
+        if self.waiting:
+            raise ClientError(Reason.STARTING, "no policies yet")
         self.dialled.append((entry.host, entry.port))
         return nowhere if self.allows_unknown or entry.host in (POLICY, TUNNELLED) else None
 
@@ -136,6 +140,13 @@ def test_where_interception_is_off_bytes_are_left_alone() -> None:
     house = House()
     assert house.door.rule(connect(TUNNELLED), hello(TUNNELLED), False) == Splice(nowhere, SILENT)
     assert house.tunnels.dialled == [(TUNNELLED, 443)]
+
+
+def test_while_there_are_no_policies_nothing_passes() -> None:
+    house = House(waiting=True)
+    for host, greeting in ((TUNNELLED, hello(TUNNELLED)), (UNKNOWN, hello(UNKNOWN)), (UNKNOWN, None)):
+        assert_refused(house.door.rule(redirected(host), greeting, False), "no policies yet", reason=Reason.STARTING)
+    assert house.counts == {"refused": 3}
 
 
 @pytest.mark.parametrize("alpn", [(b"h2",), (b"h2", b"spdy/3"), (b"acme-tls/1",)])

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.telemetry.instruments import DURATION_BOUNDS_S, Meters, method_label
+from sidecar.telemetry.desk import method_label
+from sidecar.telemetry.instruments import DURATION_BOUNDS_S, Meters
 from sidecar.telemetry.meters import Distribution, Labels, Reading, Spread
 
 
