@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from tests.bench import caching, measures, opened
 from tests.bench.machine import BenchError, choose_cores, describe, raise_file_limit
 from tests.bench.measures import SMALL, WORKLOADS, Plan
-from tests.bench.peers import PEERS
+from tests.bench.peers import PEERS, has_image
 from tests.bench.sheet import Sheet
 from tests.bench.site import Site
 
@@ -31,7 +31,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each proxy takes its turn")
     parser.add_argument("--seconds", type=int, default=5, help="of load in each turn")
     parser.add_argument("--quick", action="store_true", help="one round of 2 s, and GET 0.5 KiB only")
-    parser.add_argument("--proxies", default=",".join(PEERS), help="a comma between those to compare")
+    usual = [name for name in PEERS if name != "image" or has_image()]
+    parser.add_argument("--proxies", default=",".join(usual), help="a comma between those to compare")
     parser.add_argument("--phases", default=",".join(PHASES), help="a comma between those to go through")
     parser.add_argument("--out", type=Path, default=Path("bench-out/bench.json"))
     options = parser.parse_args()
@@ -50,8 +51,8 @@ def main() -> int:
     os.sched_setaffinity(0, {cores.load})
     if cores.proxy == cores.load:
         print("one core only: the load takes its share of it, so trust the CPU time and not the rest", file=sys.stderr)
-    sheet = Sheet()
     proxies = options.proxies.split(",")
+    sheet = Sheet(ours="image" if "image" in proxies else "sidecar")
     with TemporaryDirectory(prefix="bench-") as folder:
         site = Site(Path(folder), cores.load)
         plan = Plan(
@@ -73,7 +74,7 @@ def main() -> int:
         finally:
             site.stop()
         spans = site.collector.spans()
-    for name in {"sidecar", "envoy"}.intersection(proxies) if "load" in options.phases else ():
+    for name in {"image", "sidecar", "envoy"}.intersection(proxies) if "load" in options.phases else ():
         if not spans[name]:
             sheet.missing.append(f"{name}: exported no span, so its tracing was not part of the cost")
     about = {

@@ -11,7 +11,7 @@ from tests.bench.peers import DAEMONS, PEERS, Running, diskless, running
 from tests.bench.sheet import Measure, Sheet
 from tests.bench.site import page
 
-CACHING = ("sidecar", "pure", "envoy", "nginx")
+CACHING = ("image", "sidecar", "pure", "envoy", "nginx")
 CROWD = 1_000
 SIZE = "0.5 KiB"
 HIT = Workload("GET", SIZE, place="kept/kept")

@@ -117,8 +117,15 @@ class Process:
 
     def cpu_s(self) -> float:
         """User and system time of all its threads so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        return (self._stat(14) + self._stat(15)) / TICKS_PER_S
+
+    def began_s(self) -> float:
+        """On the clock that counts from the machine's start."""
+        return self._stat(22) / TICKS_PER_S
+
+    def _stat(self, number: int) -> int:
+        """A field by its number in proc(5)."""
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[number - 3])
 
     def resident_bytes(self) -> int:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES

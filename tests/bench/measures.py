@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bench import load
 from tests.bench.load import Workload
 from tests.bench.machine import BenchError, Cores, until
-from tests.bench.peers import DAEMONS, PEERS, Running, bench_policies, running, sidecar, unobserved
+from tests.bench.peers import DAEMONS, PEERS, Running, bench_policies, running, unobserved
 from tests.bench.sheet import Measure, Sheet
 from tests.bench.site import KIB, SIZES, Site, page
 
@@ -88,7 +88,7 @@ def saturated(plan: Plan, sheet: Sheet, proxy: Running, workload: Workload) -> N
 
 def at_open_rate(plan: Plan, sheet: Sheet, proxies: Sequence[Running]) -> None:
     """Half of what the slower of the daemon and Envoy can carry. What the path costs without a proxy is taken off."""
-    saturation = [sheet.median(calls(SMALL), name) for name in ("sidecar", "envoy")]
+    saturation = [sheet.median(calls(SMALL), name) for name in (sheet.ours, "envoy")]
     carried = [value for value in saturation if value is not None]
     if not carried:
         sheet.missing.append("open load: neither the daemon nor Envoy carried any calls")
@@ -143,9 +143,11 @@ def in_memory(plan: Plan, sheet: Sheet) -> None:
 
 def many_policies(plan: Plan, sheet: Sheet) -> None:
     """The daemon with its policies among a thousand others, against the daemon with its policies alone."""
-    with sheet.measuring("sidecar: 1,000 policy files"), ExitStack() as stack:
+    with sheet.measuring(f"{sheet.ours}: 1,000 policy files"), ExitStack() as stack:
         few, many = (
-            stack.enter_context(running(sidecar(plan.site, bench_policies(plan.site, others)), plan.cores.proxy))
+            stack.enter_context(
+                running(DAEMONS[sheet.ours](plan.site, bench_policies(plan.site, others)), plan.cores.proxy)
+            )
             for others in (0, plan.other_policies)
         )
         for proxy in (few, many):
@@ -155,7 +157,7 @@ def many_policies(plan: Plan, sheet: Sheet) -> None:
                 load.saturate(proxy.process, proxy.port, SMALL, plan.seconds, plan.cores).cpu_us
                 for proxy in (few, many)
             ]
-            sheet.add(MANY, "sidecar", costs[1] / costs[0])
+            sheet.add(MANY, sheet.ours, costs[1] / costs[0])
 
 
 def warm_bytes(proxy: Running) -> int:

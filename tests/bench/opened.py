@@ -12,7 +12,7 @@ from tests.bench.peers import DAEMONS, PEERS, Running, opening, running
 from tests.bench.sheet import Measure, Sheet
 from tests.bench.site import OPENED_HOST
 
-OPENING = ("sidecar", "pure", "envoy", "nginx")
+OPENING = ("image", "sidecar", "pure", "envoy", "nginx")
 PLAIN = Workload("GET", "0.5 KiB")
 OPENED = Workload("GET", "0.5 KiB", place="", host=OPENED_HOST)
 LARGE = replace(OPENED, size="16 KiB")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import mkdtemp
-from time import perf_counter
+from time import CLOCK_BOOTTIME, clock_gettime, perf_counter
 
 from tests.bench.machine import BenchError, Process, answers, free_port, until
 from tests.bench.site import Site, fill
@@ -17,6 +19,8 @@ START_S = 20.0
 ROOT = Path(__file__).parents[2]
 COMPILED = ROOT / "build" / "wheel"
 """Where `make` unpacks the compiled wheel."""
+IMAGE = "sidecar:dev"
+"""What `make image` builds."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Peer:
     environ: Mapping[str, str] = field(default_factory=dict)
     https_port: int = 0
     """Where TLS for `bench.test` is ended; 0: nowhere."""
+    container: str = ""
+    """What `argv` runs is but the client of an engine: the name of the container to measure."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +64,25 @@ class Running:
 
 @contextmanager
 def running(peer: Peer, core: int) -> Iterator[Running]:
-    started_s = perf_counter()
+    started_s, began_s = perf_counter(), clock_gettime(CLOCK_BOOTTIME)
     process = Process(peer.argv, core, peer.folder / "output.log", peer.environ)
     try:
         until(lambda: not process.running or answers(*peer.ready), START_S)
         if not process.running or not answers(*peer.ready):
             raise BenchError(f"{peer.name} did not get ready: {process.last_words()}")
-        yield Running(peer, process, perf_counter() - started_s)
+        ready_s = perf_counter() - started_s
+        if peer.container:
+            process.pid = int(_podman("inspect", "--format", "{{.State.Pid}}", peer.container))
+            ready_s -= process.began_s() - began_s
+        yield Running(peer, process, ready_s)
     finally:
+        if peer.container:
+            _podman("rm", "--force", "--ignore", "--time", "1", peer.container)
         process.stop()
+
+
+def _podman(*arguments: str) -> str:
+    return subprocess.run(["podman", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def sidecar(site: Site, policies: Path | None = None) -> Peer:
@@ -81,6 +97,33 @@ def pure(site: Site, policies: Path | None = None) -> Peer:
     return _daemon(site, "pure", ROOT, policies)
 
 
+def image(site: Site, policies: Path | None = None) -> Peer:
+    """The daemon in its image, with the Python that is in there: as it is deployed."""
+    if not has_image():
+        raise BenchError(f"there is no image {IMAGE}: run `make image`")
+    daemon = _daemon(site, "image", ROOT, policies)
+    container = f"bench-{daemon.port}"
+    # As root, since the bench's files are the caller's; on the host's network, as all others are.
+    flags = [
+        "--rm",
+        "--name",
+        container,
+        "--network",
+        "host",
+        "--user",
+        "0",
+        "--volume",
+        f"{site.folder}:{site.folder}",
+    ]
+    flags += [f"--env={name}={value}" for name, value in daemon.environ.items() if name != "PYTHONPATH"]
+    return replace(daemon, argv=["podman", "run", *flags, IMAGE, *daemon.argv[4:]], environ={}, container=container)
+
+
+def has_image() -> bool:
+    command = ["podman", "image", "exists", IMAGE]
+    return shutil.which("podman") is not None and subprocess.run(command, check=False).returncode == 0
+
+
 def _daemon(site: Site, name: str, tree: Path, policies: Path | None) -> Peer:
     folder = _folder(site, name)
     port, admin_port = free_port(), free_port()
@@ -89,12 +132,11 @@ def _daemon(site: Site, name: str, tree: Path, policies: Path | None) -> Peer:
     return Peer(
         name=name,
         port=port,
-        argv=[sys.executable, "-P", "-m", "sidecar", "run", *listeners, *files],
+        argv=[sys.executable, "-P", "-m", "sidecar", "run", *listeners, *files, "--ca-dir", "off"],
         ready=(admin_port, "/readyz"),
         folder=folder,
         environ={
             "PYTHONPATH": str(tree),
-            "SIDECAR_CA_DIR": "off",
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{site.collector.port}/{name}",
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
             "OTEL_TRACES_SAMPLER_ARG": "0.01",
@@ -110,16 +152,15 @@ def diskless(daemon: Peer) -> Peer:
 def opening(daemon: Peer) -> Peer:
     """The same with an authority of its own, and a listener for redirected connections."""
     port = free_port()
-    argv = [*daemon.argv, "--transparent", f"127.0.0.1:{port}"]
-    return replace(
-        daemon, argv=argv, https_port=port, environ={**daemon.environ, "SIDECAR_CA_DIR": str(daemon.folder / "ca")}
-    )
+    flags = ["--transparent", f"127.0.0.1:{port}", "--ca-dir", str(daemon.folder / "ca")]
+    return replace(daemon, argv=[*daemon.argv, *flags], https_port=port)
 
 
 def unobserved(daemon: Peer) -> Peer:
     """The same without a collector, as it is when nothing is configured."""
     environ = {name: value for name, value in daemon.environ.items() if not name.startswith("OTEL_")}
-    return replace(daemon, environ=environ)
+    argv = [word for word in daemon.argv if not word.startswith("--env=OTEL_")]
+    return replace(daemon, argv=argv, environ=environ)
 
 
 def bench_policies(site: Site, others: int = 0) -> Path:
@@ -197,7 +238,7 @@ def aiohttp(site: Site) -> Peer:
     return Peer("aiohttp", port, argv, (port, None), _folder(site, "aiohttp"))
 
 
-DAEMONS: dict[str, Callable[[Site, Path | None], Peer]] = {"sidecar": sidecar, "pure": pure}
+DAEMONS: dict[str, Callable[[Site, Path | None], Peer]] = {"image": image, "sidecar": sidecar, "pure": pure}
 PEERS: dict[str, Callable[[Site], Peer]] = {
     **DAEMONS,
     "envoy": envoy,

@@ -40,6 +40,8 @@ class Sheet:
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
     missing: list[str] = field(default_factory=list)
+    ours: str = "sidecar"
+    """Who is held to what is wanted: the daemon as it is deployed, if it was measured so."""
 
     def add(self, measure: Measure, proxy: str, value: float) -> None:
         self.values[measure][proxy].append(value)
@@ -58,20 +60,20 @@ class Sheet:
 
     def ratio(self, measure: Measure) -> float | None:
         """The daemon's value against Envoy's: the median over rounds of what was measured side by side."""
-        ours, theirs = (self.values[measure].get(name, []) for name in ("sidecar", "envoy"))
+        ours, theirs = (self.values[measure].get(name, []) for name in (self.ours, "envoy"))
         ratios = [our / their for our, their in zip(ours, theirs, strict=False) if their > 0]
         return median(ratios) if ratios else None
 
     def held(self, measure: Measure) -> bool | None:
         """Whether the wanted figure is held; None where it asks for none, or nothing was measured."""
         by_ratio = measure.most_ratio is not None
-        value = self.ratio(measure) if by_ratio else self.median(measure, "sidecar")
+        value = self.ratio(measure) if by_ratio else self.median(measure, self.ours)
         most = measure.most_ratio if by_ratio else measure.most
         return None if value is None or most is None else value <= most
 
     def table(self, proxies: list[str]) -> str:
         """Markdown, with columns that line up."""
-        head = ["figure (median)", *proxies, "sidecar / envoy", "wanted", ""]
+        head = ["figure (median)", *proxies, f"{self.ours} / envoy", "wanted", ""]
         rows = [self._row(measure, proxies) for measure in self.values if not measure.aside]
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
         rule = ["-" * width for width in widths]
@@ -94,7 +96,8 @@ class Sheet:
                 "unit": measure.unit,
                 "rounds": proxies,
                 "medians": {proxy: median(values) for proxy, values in proxies.items()},
-                "sidecar_to_envoy": self.ratio(measure),
+                "of": self.ours,
+                "to_envoy": self.ratio(measure),
                 "wanted": measure.wanted or None,
                 "held": self.held(measure),
             }
