@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Final
 
 from sidecar.policy.units import NotUnderstood
 
 EXPECTED = "an address such as 127.0.0.1:7600, [::1]:7600 or :7600"
+NEAR: Final = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Hosts that mean every address of the machine, and where on loopback who listens there is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Address:
         """Nobody outside this machine (or pod) can reach it."""
         return self.host == "localhost" or (is_ip(self.host) and ip_address(self.host).is_loopback)
 
+    @property
+    def near(self) -> str:
+        """The host by which this machine gets there."""
+        return NEAR.get(self.host, self.host)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
@@ -37,7 +45,8 @@ def parse_address(text: str) -> Address:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and int(port) < 65536):
         raise NotUnderstood(EXPECTED, "a port is a number from 0 to 65535")
     if host.startswith("[") and host.endswith("]"):
-        if ":" not in host or not is_ip(host[1:-1]):
+        # Around IPv4 as well: a manifest writes [$(POD_IP)]:7601 before it is known which of the two the pod gets.
+        if not is_ip(host[1:-1]):
             raise NotUnderstood(EXPECTED)
         return Address(host[1:-1], int(port))
     if ":" in host:

@@ -9,7 +9,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import getrandbits, random
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +21,6 @@ from sidecar import __version__
 from sidecar.address import Address
 from sidecar.admin.guard import Guard
 from sidecar.clock import LoopClock
-from sidecar.http1.limits import HeadLimits, PoolLimits, ServerLimits
 from sidecar.http1.server import Server
 from sidecar.intercept.door import Credentials, Door
 from sidecar.intercept.router import Router, refuse
@@ -29,15 +29,21 @@ from sidecar.policy.files import shipped_policies
 from sidecar.policy.keep import Keep
 from sidecar.policy.sources import LoadedPolicies
 from sidecar.policy.watch import PolicyWatch
-from sidecar.serving.caching import Caching, StoreSettings
+from sidecar.serving.breakers import BreakersFile
+from sidecar.serving.caching import Caching
+from sidecar.serving.cgroup import find_memory_group
 from sidecar.serving.directory import Directory
 from sidecar.serving.ground import bind, cannot_listen, check_paths, is_loopback, prepare_state, raise_file_limit
+from sidecar.serving.memory import MemoryWatch, cache_bound_bytes, too_much
+from sidecar.serving.notyet import NotYet
 from sidecar.serving.opening import Opening
 from sidecar.serving.overview import Life, Overview
+from sidecar.serving.reaper import attend_orphans
 from sidecar.serving.reload import PoliciesInForce, UnfitPolicies
+from sidecar.serving.terms import credential_secret, last_good, pool_limits, server_limits, store_settings
 from sidecar.serving.unknown import UnknownHosts
 from sidecar.serving.upstreams import Upstreams
-from sidecar.serving.watching import BreakerNews, watch, watch_authority, watch_cache
+from sidecar.serving.watching import BreakerNews, watch, watch_authority, watch_cache, watch_troubles
 from sidecar.settings import Settings
 from sidecar.telemetry.logs import LineWriter, start_logging, stop_logging
 from sidecar.telemetry.settings import TelemetrySettings
@@ -47,14 +53,20 @@ from sidecar.telemetry.telemetry import Telemetry
 if TYPE_CHECKING:
     from aiohttp.web import AppRunner
 
+    from sidecar.stores.shelf import Shelf
     from sidecar.stores.tiers import Tiers
 
 log = logging.getLogger(__name__)
 
 UNUSABLE: Final = 2
 """The exit code of a start that a setting or a policy prevents."""
+PART_S: Final = 2.0
+"""How long before the end of a drain replies begin to say that their connection closes."""
 FLUSH_S: Final = 1.0
 """How long telemetry may take to be sent at the end."""
+THREADS_MOST: Final = 4
+"""For what blocks: policies that are parsed, files that are written. By default there would be a thread for each core
+of the node, whatever part of them the container has, and each with memory of its own."""
 GARBAGE_AT: Final = 5_000
 """Tracked objects made and not freed that set the collector off."""
 WARM_AT_ONCE: Final = 20
@@ -69,7 +81,8 @@ def run(settings: Settings) -> int:
         signal.signal(early, signal.SIG_IGN)
     telemetry_settings = read_telemetry_settings(os.environ, version=__version__)
     paths = settings.policies or (shipped_policies(),)
-    check_paths(paths)
+    if settings.unfit_policies == "exit":
+        check_paths(paths)
     prepare_state(settings.state)
     raise_file_limit()
     json = None if settings.log_format == "auto" else settings.log_format == "json"
@@ -87,7 +100,8 @@ async def _serve(
     settings: Settings, telemetry_settings: TelemetrySettings, paths: Sequence[Path], writer: LineWriter
 ) -> int:
     daemon = Daemon(settings, telemetry_settings, paths, writer)
-    daemon.policies.load()
+    daemon.breakers.load()
+    daemon.policies.load(wait=settings.unfit_policies == "wait")
     return await daemon.serve()
 
 
@@ -109,6 +123,8 @@ class Daemon:
         self._settings = settings
         self._writer = writer
         self._stop = asyncio.Event()
+        self._woken = asyncio.Event()
+        """Waiting for the first policies is over."""
         self._tasks: set[asyncio.Task[Any]] = set()
         self._warming: asyncio.Task[None] | None = None
         self.life = Life()
@@ -117,22 +133,29 @@ class Daemon:
         self.telemetry.count_log_drops(writer)
         meters = self.telemetry.meters
         news = BreakerNews(meters)
-        self.keep = Keep(clock, random, [news])
+        self.keep = Keep(clock, random, [news], lambda: credential_secret(settings.state))
         news.find = self.keep.find_circuit
+        self.breakers = BreakersFile(settings.state, self.keep, clock)
         # Told apart from other sidecars on the way, so that only a call of our own that comes back is a loop.
         name = f"sidecar-{getrandbits(32):08x}".encode()
         self.upstreams = Upstreams(pool_limits(settings), settings.dns_ttl_s, clock, b"1.1 " + name)
         self.unknown = UnknownHosts(clock, meters.unknown_hosts)
-        self.caching = Caching(store_settings(settings), clock, self.keep.is_sick, self._show_cache)
+        group = find_memory_group()
+        self._limit_bytes = None if group is None else group.limit_bytes
+        bound_bytes = cache_bound_bytes(settings.cache_memory_bytes, self._limit_bytes)
+        self.caching = Caching(store_settings(settings, bound_bytes), clock, self.keep.is_sick, self._show_cache)
+        self.memory = MemoryWatch(group, bound_bytes, self._shelf, clock)
         self._ports = Ports(clock, random, self.keep, self.upstreams.transport, self.telemetry, self.caching.ground)
-        self.policies = PoliciesInForce(paths, self._compile, self._swap, clock, meters.reloads)
+        self.policies = PoliciesInForce(
+            paths, self._compile, self._swap, clock, meters.reloads, last_good=last_good(settings, paths)
+        )
         # Made before the first load, so that a change during it is seen.
         self._watch = PolicyWatch(paths, self.policies.reload, clock)
         self._directory = self._compile(LoadedPolicies())
         credentials = None if settings.proxy_auth is None else Credentials(settings.proxy_auth)
         self.opening = Opening(settings, clock)
         self.router = Router(
-            self._directory, clock, name, settings.replay_bytes, credentials, opens=settings.ca_dir is not None
+            NotYet(), clock, name, settings.replay_bytes, credentials, opens=settings.ca_dir is not None
         )
         door = Door(self.router, self.upstreams, lambda: self.opening.authority, clock, meters.handshakes)
         self.server = Server(self.router.handle, refuse, server_limits(settings), clock, door)
@@ -144,9 +167,25 @@ class Daemon:
             opening=self.opening,
             telemetry=self.telemetry,
             clock=clock,
+            troubles=self._troubles,
         )
         watch(meters, self.policies, self.keep, self.upstreams, self.server)
         watch_authority(meters, self.opening)
+        watch_troubles(meters, self._troubles)
+
+    def _shelf(self) -> Shelf | None:
+        return None if self.caching.tiers is None else self.caching.tiers.shelf
+
+    def _troubles(self) -> Mapping[str, str]:
+        """What each part lacks that may be done without."""
+        return {
+            "breakers.json": self.breakers.trouble,
+            "policies.json": self.policies.trouble,
+            "cache.sqlite": self.caching.disk_trouble,
+            "cache.key": self.caching.secret_trouble,
+            "authority": self.opening.trouble,
+            "memory": self.memory.trouble or too_much(self._settings.cache_memory_bytes, self._limit_bytes),
+        }
 
     # Policies.
 
@@ -154,7 +193,11 @@ class Daemon:
         return Directory(loaded, self._ports, self.upstreams, self.unknown)
 
     def _swap(self, loaded: LoadedPolicies, directory: Directory) -> None:
-        self.router.directory = self._directory = directory
+        self._directory = directory
+        if self.life.waiting:
+            self._woken.set()
+            return
+        self.router.directory = directory
         self.keep.retain(routes_of(loaded.providers))
         self.upstreams.tidy()
         if self.life.serving:
@@ -180,24 +223,54 @@ class Daemon:
 
     async def serve(self) -> int:
         """Start, serve, and stop when told to."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS_MOST, "sidecar"))
         self._handle_signals()
-        if self.policies.loaded is not None and _caches(self.policies.loaded):
-            await self.caching.open()
-        if self.policies.loaded is not None:
-            self.opening.open(self.policies.loaded, _import_admin)
+        self.life.waiting = self.policies.loaded is None
+        await self._prepare()
         admin_socket = bind(self._settings.admin, "admin", self._settings.backlog)
         await self._listen()
         self.telemetry.start()
+        self.memory.start()
         self._spawn(self._watch.run())
         self._warm(self._directory)
         runner = await self._serve_admin(admin_socket)
-        self.life.started = True
-        _settle()
-        _announce("calls", self.server.sockets)
-        _announce("admin", [admin_socket])
+        waited = self.life.waiting
+        if waited:
+            _announce("admin", [admin_socket])
+            await self._wait_for_policies()
+        if self.life.serving:
+            self.life.started = True
+            self._spawn(self.policies.keep())
+            _settle()
+            _announce("calls", self.server.sockets)
+        if not waited:
+            _announce("admin", [admin_socket])
         await self._stop.wait()
         await self._finish(runner)
         return 0
+
+    async def _prepare(self) -> LoadedPolicies | None:
+        """Have what the policies in force need before a call is taken; None while there are none."""
+        loaded = None
+        while loaded is not self.policies.loaded:
+            loaded = self.policies.loaded
+            if loaded is not None and _caches(loaded):
+                await self.caching.open()
+        if loaded is not None:
+            self.opening.open(loaded, _import_admin)
+        return loaded
+
+    async def _wait_for_policies(self) -> None:
+        """Calls are refused until the policies are fit, or a signal ends the process."""
+        gc.enable()  # It is off during the start, which may now take for ever.
+        await self._woken.wait()
+        loaded = await self._prepare()
+        if loaded is None or self._stop.is_set():
+            return
+        self.life.waiting = False
+        self._swap(loaded, self._directory)
+        self.life.serving = True
+        self._warm(self._directory)
 
     async def _listen(self) -> None:
         address = self._settings.listen
@@ -207,7 +280,7 @@ class Daemon:
             raise cannot_listen(address, "listen", error) from None
         if self._settings.transparent is not None:
             await self._listen_transparently(self._settings.transparent)
-        self.life.serving = True
+        self.life.serving = not self.life.waiting
 
     async def _listen_transparently(self, address: Address) -> None:
         from sidecar.http1.original import entry_of  # noqa: PLC0415 - for those that are redirected to
@@ -233,15 +306,19 @@ class Daemon:
         return runner
 
     async def _finish(self, runner: AppRunner) -> None:
-        if self.life.stopped_by == "SIGTERM" and self._settings.drain_s:
+        if self.life.stopped_by == "SIGTERM" and self._settings.drain_s and not self.life.waiting:
             log.info("draining", extra={"drain_s": self._settings.drain_s})
-            await self.clock.sleep(self._settings.drain_s)
+            part_s = min(PART_S, self._settings.drain_s / 2)
+            await self.clock.sleep(self._settings.drain_s - part_s)
+            self.server.part()
+            await self.clock.sleep(part_s)
         for task in self._tasks:
             task.cancel()
         log.info("stopping", extra={"count": self.server.in_flight})
         await self.server.stop(self._settings.grace_s)
         self.life.serving = False
         await self.caching.close()
+        await self.breakers.close()
         await self.telemetry.shutdown(FLUSH_S)
         self.upstreams.close()
         await runner.cleanup()
@@ -255,6 +332,7 @@ class Daemon:
             loop.add_signal_handler(ending, self._on_end, ending)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.policies.reload()))
         loop.add_signal_handler(signal.SIGUSR1, self._dump)
+        attend_orphans()
 
     def _on_end(self, number: signal.Signals) -> None:
         if self.life.stopped_by:
@@ -262,6 +340,7 @@ class Daemon:
             os._exit(128 + number)
         self.life.stopped_by = number.name
         self._stop.set()
+        self._woken.set()
 
     def _dump(self) -> None:
         """The state as log lines, one a thing, so that none is cut."""
@@ -318,28 +397,3 @@ def _announce(listener: str, sockets: Sequence[socket.socket]) -> None:
     for one in sockets:
         host, port = one.getsockname()[:2]
         log.info("listening", extra={"listener": listener, "address": f"http://{Address(host, port)}"})
-
-
-# Settings as the parts take them.
-
-
-def server_limits(settings: Settings) -> ServerLimits:
-    return ServerLimits(
-        head=HeadLimits(settings.max_request_line_bytes, settings.max_header_count, settings.max_header_bytes),
-        body_bytes=settings.max_body_bytes,
-        connections=settings.max_connections,
-        idle_s=settings.idle_timeout_s,
-        head_s=settings.header_timeout_s,
-        body_rate_bytes_per_s=settings.min_body_rate_bytes_per_s,
-        body_grace_s=settings.body_rate_grace_s,
-    )
-
-
-def store_settings(settings: Settings) -> StoreSettings:
-    return StoreSettings(
-        settings.cache_memory_bytes, settings.cache_disk_bytes, settings.state, settings.redis, settings.cache_secret
-    )
-
-
-def pool_limits(settings: Settings) -> PoolLimits:
-    return PoolLimits(connections=settings.pool_size, idle_s=settings.pool_idle_s)

@@ -108,6 +108,10 @@ def parse_size_or_off(text: str) -> int | None:
     return None if text.lower() == "off" else parse_some_bytes(text)
 
 
+def parse_size_or_auto(text: str) -> int | None:
+    return None if text.lower() == "auto" else parse_some_bytes(text)
+
+
 def parse_redis(text: str) -> str:
     """A URL as the Redis client takes it, unchanged."""
     expected = "a URL such as redis://10.0.0.5:6379/0, rediss://cache.example:6380 or unix:///run/redis.sock"
@@ -193,6 +197,15 @@ class Settings:
             repeatable=True,
         ),
     ]
+    unfit_policies: Annotated[
+        str,
+        Setting(
+            "exit",
+            parse_choice("exit", "wait"),
+            "exit|wait",
+            "What a start does whose policies are broken or missing; wait: refuse calls until they are mended.",
+        ),
+    ]
     state: Annotated[Path, Setting(".sidecar", parse_path, "DIR", "Where what must survive a restart is kept.")]
 
     ca_dir: Annotated[
@@ -251,7 +264,13 @@ class Settings:
     dns_ttl_s: Annotated[float, _duration("30s", help="How long a provider's resolved address is kept.")]
 
     cache_memory_bytes: Annotated[
-        int, _some_bytes("64MiB", help="How much of providers' replies may be kept in memory.")
+        int | None,
+        Setting(
+            "auto",
+            parse_size_or_auto,
+            "SIZE",
+            "How much of providers' replies may be kept in memory; auto: 64MiB, and less in a small container.",
+        ),
     ]
     cache_disk_bytes: Annotated[
         int | None,

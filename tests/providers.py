@@ -218,7 +218,7 @@ class Provider:
         self._context = context
         self._listener: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        """What accepts, what shakes hands, and what runs a script."""
+        """What shakes hands, and what runs a script."""
         self._accepted: set[socket.socket] = set()
         """Sockets whose hands are not shaken yet."""
         self._live: set[asyncio.BaseTransport] = set()
@@ -237,12 +237,12 @@ class Provider:
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=2048)
         self._listener.setblocking(False)
         self.port = self._listener.getsockname()[1]
-        self._spawn(self._accept(self._listener))
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            sock, _ = await loop.sock_accept(listener)
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # gone again already
+            sock, _ = listener.accept()
+            sock.setblocking(False)
             self._accepted.add(sock)
             self._spawn(self._admit(sock))
 
@@ -263,14 +263,15 @@ class Provider:
         """Close the listener and every connection. The port may be listened on again by `start`."""
         if self._listener is None:
             return
+        asyncio.get_running_loop().remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
         while self._tasks or self._live:
             for task in list(self._tasks):
                 task.cancel()
             for transport in list(self._live):
                 cast("asyncio.Transport", transport).abort()
             await asyncio.sleep(0)
-        self._listener.close()
-        self._listener = None
         await asyncio.sleep(0)  # what was cut off just now is closed a turn later
         while self._accepted:
             self._accepted.pop().close()

@@ -43,6 +43,7 @@ NOT_AT_START = (
     "sidecar.cli.schema",
     "sidecar.policy.effective",
     "sidecar.policy.schema",
+    "sidecar.serving.lastgood",
     "sidecar.telemetry.otlp",
     "sidecar.telemetry.otlp_metrics",
     "sidecar.telemetry.otlp_spans",

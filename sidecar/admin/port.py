@@ -24,6 +24,14 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong without keeping calls from being served."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """Which kept replies: those for which all that is given holds, and so all of them if nothing is."""
 
@@ -45,6 +53,10 @@ class State(Protocol):
 
     def checks(self) -> Sequence[Check]:
         """It is ready when all of them are well."""
+        ...
+
+    def troubles(self) -> Sequence[Trouble]:
+        """What is done without just now, and somebody should look after."""
         ...
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:

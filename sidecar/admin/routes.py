@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sidecar.admin import cache
 from sidecar.admin.answers import body_of, json_answer, limit_of, problem_answer
 from sidecar.admin.port import Row, State
-from sidecar.policy.units import Duration
+from sidecar.policy.quantities import Duration
 
 Answer: TypeAlias = Callable[[State, web.Request], Awaitable[web.Response]]
 
@@ -69,11 +69,15 @@ async def readyz(state: State, request: web.Request) -> web.Response:
     document: dict[str, object] = {"status": "ready" if ready else "not ready"}
     if "verbose" in request.query:
         document["checks"] = checks
+        document["warnings"] = state.troubles()
     return json_answer(document, 200 if ready else 503)
 
 
 async def startupz(state: State, request: web.Request) -> web.Response:
-    return json_answer({"status": "started"}) if state.started else json_answer({"status": "starting"}, 503)
+    document: dict[str, object] = {"status": "started" if state.started else "starting"}
+    if "verbose" in request.query:
+        document["checks"] = state.checks()
+    return json_answer(document, 200 if state.started else 503)
 
 
 async def metrics(state: State, request: web.Request) -> web.Response:
@@ -147,7 +151,11 @@ ROUTES: Final = (
         "/readyz",
         "Whether calls are served, and will be for a while.",
         readyz,
-        {"status": "ready, or not ready", "checks": "With `verbose`: each condition, and why it does not hold."},
+        {
+            "status": "ready, or not ready",
+            "checks": "With `verbose`: each condition, and why it does not hold.",
+            "warnings": "With `verbose`: what is done without.",
+        },
         query={"verbose": "Say why not."},
         refusals={503: "Not ready."},
     ),
@@ -156,7 +164,8 @@ ROUTES: Final = (
         "/startupz",
         "Whether it has been ready once.",
         startupz,
-        {"status": "started, or starting"},
+        {"status": "started, or starting", "checks": "With `verbose`: those of `/readyz`."},
+        query={"verbose": "Say why not."},
         refusals={503: "Still starting."},
     ),
     Route("GET", "/metrics", "Metrics for Prometheus or OpenMetrics.", metrics, content_type="text/plain"),
@@ -174,6 +183,7 @@ ROUTES: Final = (
             "reloads": "How many reloads there were, and how many failed.",
             "failed_at": "When the last reload failed; null if it did not.",
             "errors": "What the last reload found wrong, with file and line; empty when it is in force.",
+            "warnings": "Files that are mounted so that they never change.",
         },
     ),
     Route(

@@ -92,7 +92,8 @@ class Authority:
         self._hosts = hosts
         self._clock = clock
         self._leaves = Leaves(source.issuer)
-        self._trouble = ""
+        self.trouble = ""
+        """Why it could not be brought up to date; empty while it is."""
         say_forbidden(hosts, source.issuer.permits)
 
     def context_for(self, host: str) -> ssl.SSLContext | None:
@@ -127,7 +128,7 @@ class Authority:
         except (OSError, SettingsError) as error:
             self._say(error)
             return
-        self._trouble = ""
+        self.trouble = ""
 
     def late(self, host: str) -> bool:
         """Whether an application that read the roots some time ago may rightly distrust us for `host`: it read a
@@ -173,8 +174,8 @@ class Authority:
 
     def _say(self, error: OSError | SettingsError) -> None:
         trouble = str(error)
-        if trouble != self._trouble:
-            self._trouble = trouble
+        if trouble != self.trouble:
+            self.trouble = trouble
             log.error(
                 "the authority could not be brought up to date; the one in force stays", extra={"reason": trouble}
             )

@@ -63,6 +63,11 @@ class LazyAuthority:
         return self._making is not None
 
     @property
+    def trouble(self) -> str:
+        """Why it could not be brought up to date; empty while it is."""
+        return self._trouble if self._real is None else self._real.trouble
+
+    @property
     def supplied(self) -> bool:
         return self._record.supplied
 

@@ -10,35 +10,13 @@ from urllib.parse import urlencode
 
 import click
 
-from sidecar.address import Address, parse_address
+from sidecar.address import Address
 from sidecar.errors import SettingsError
 from sidecar.policy.units import NotUnderstood
 from sidecar.settings import parse_token
 
 TIMEOUT_S: Final = 10.0
-ANYWHERE: Final = ("", "0.0.0.0", "::")
-"""Where a daemon listens on every address, it can be asked on loopback."""
 TOKEN: Final = "SIDECAR_ADMIN_TOKEN"
-
-
-def read_address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
-    """A click callback."""
-    try:
-        return parse_address(value)
-    except NotUnderstood as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        raise click.BadParameter(f"expected {error.expected}, got {value!r}{hint}", ctx, param) from None
-
-
-admin_option: Final = click.option(
-    "--admin",
-    callback=read_address,
-    metavar="HOST:PORT",
-    envvar="SIDECAR_ADMIN",
-    default="127.0.0.1:7601",
-    help="The daemon's admin listener.  [SIDECAR_ADMIN; default: 127.0.0.1:7601]",
-)
-json_option: Final = click.option("--json", "as_json", is_flag=True, help="What the daemon answered, for scripts.")
 
 
 def ask(admin: Address, path: str, **query: object) -> Any:
@@ -58,7 +36,7 @@ def _answer(admin: Address, method: str, target: str, body: bytes | None) -> Any
     if body is not None:
         # Whoever only reads does not show the token around.
         fields |= {"Content-Type": "application/json", **_authorization()}
-    connection = HTTPConnection("127.0.0.1" if admin.host in ANYWHERE else admin.host, admin.port, timeout=TIMEOUT_S)
+    connection = HTTPConnection(admin.near, admin.port, timeout=TIMEOUT_S)
     try:
         connection.request(method, target, body, fields)
         response = connection.getresponse()

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import click
 
 from sidecar.address import Address
-from sidecar.cli.admin import admin_option, ask, change, json_option
+from sidecar.cli.admin import ask, change
+from sidecar.cli.options import admin_option, json_option
 
 Row: TypeAlias = Mapping[str, Any]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sidecar.daemon import Daemon
     from sidecar.http1.entry import Entry
     from sidecar.http1.message import Headers
-    from sidecar.http1.parse import Request
+    from sidecar.http1.request import Request
     from sidecar.settings import Settings
 
 
@@ -58,7 +58,7 @@ def call(
     more, 1 when there was no whole reply to pass on, 2 when the call could not be made as written, 130 after Ctrl-C.
     """
     from sidecar.cli.request import read_request
-    from sidecar.daemon import server_limits
+    from sidecar.serving.terms import server_limits
     from sidecar.settings import read_settings
 
     # Nothing is kept, so that a call leaves no trace in the state of a daemon that runs here.

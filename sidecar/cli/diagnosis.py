@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -38,6 +38,8 @@ class Seen:
     """Hosts of providers, by their addresses."""
     redirected: bool
     """The command was to be redirected, and had no proxy variables."""
+    policies: Row = field(default_factory=dict)
+    """`/policies` at the end."""
 
     def name(self, pid: int) -> str:
         """The executable's."""
@@ -121,6 +123,7 @@ def kind(program: str) -> str:
 
 def hints(seen: Seen, connected: Set[str], around: Sequence[Around]) -> Iterator[str]:
     """`connected` are the programs that were seen to reach the sidecar."""
+    yield from _of_policies(seen.policies)
     outside = sorted({row.program for row in around if not row.inside})
     for program in outside:
         yield f"{program} called {_some(around, program)} directly. {_why(program, seen)}"
@@ -134,6 +137,13 @@ def hints(seen: Seen, connected: Set[str], around: Sequence[Around]) -> Iterator
         yield NOTHING
         if seen.exit_code:
             yield from _if_distrusted(seen)
+
+
+def _of_policies(policies: Row) -> Iterator[str]:
+    if policies.get("loaded_at", "") is None:
+        yield "The sidecar refuses every call until its policies are fit: /readyz?verbose names each problem."
+    for warning in policies.get("warnings", ()):
+        yield f"{warning['file']} {warning['message']}."
 
 
 def _some(around: Sequence[Around], program: str) -> str:

@@ -20,12 +20,13 @@ from typing import Any, Final
 import click
 
 from sidecar.address import Address
-from sidecar.cli.admin import admin_option, ask, read_address
+from sidecar.cli.admin import ask
 from sidecar.cli.diagnosis import Diagnosis, Seen, diagnose
 from sidecar.cli.env import own_userinfo, variables_of, way_options
-from sidecar.cli.exports import BUNDLE
+from sidecar.cli.options import admin_option, read_address
 from sidecar.cli.processes import Processes, closed
 from sidecar.cli.report import lines
+from sidecar.exports import BUNDLE
 
 TICK_S: Final = 0.01
 """Between two looks at the command's connections; five times as long as a look takes, where that is more."""
@@ -100,6 +101,7 @@ def doctor(
         closed() - gone,
         _names([host for some in hosts.values() for host in some]),
         transparent,
+        ask(admin, "/policies"),
     )
     _report(diagnose(seen, listen, redirected), command, output, as_json)
     return exit_code

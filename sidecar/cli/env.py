@@ -12,8 +12,8 @@ from urllib.parse import quote
 import click
 
 from sidecar.address import Address
-from sidecar.cli.admin import read_address
-from sidecar.cli.exports import BUNDLE, CLUSTER, SHELLS, TRUST_STORE, exports, for_container, for_shell
+from sidecar.cli.options import read_address
+from sidecar.exports import BUNDLE, CLUSTER, SHELLS, TRUST_STORE, exports, for_container, for_shell
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

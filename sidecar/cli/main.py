@@ -23,9 +23,15 @@ COMMANDS = {
     "call": ("sidecar.cli.call:call", "Make one call without a daemon, and show what each step decided."),
     "cache": ("sidecar.cli.cache:cache", "List, show and purge what a running daemon keeps."),
     "env": ("sidecar.cli.env:env", "Print the variables that lead a program's calls through the sidecar."),
+    "probe": ("sidecar.cli.probe:probe", "Ask a running daemon whether it has started, is ready, or is alive."),
     "doctor": ("sidecar.cli.doctor:doctor", "Run a command, and tell which of its calls went through."),
     "ca": ("sidecar.cli.ca:ca", "Show what applications must trust, or export it for Java."),
     "firewall": ("sidecar.cli.firewall:firewall", "Redirect the application's connections to the daemon."),
+    "inject": ("sidecar.cli.inject:inject", "Add the sidecar to Kubernetes manifests."),
+    "injector": (
+        "sidecar.cli.injector:injector",
+        "Serve the webhook that puts the sidecar into pods as they are made.",
+    ),
     "demo": ("sidecar.cli.demo:demo", "Watch what the sidecar does on a provider's bad day."),
     "schema": ("sidecar.cli.schema:schema", "Print the JSON Schema of the policy format."),
 }

@@ -11,7 +11,8 @@ import click
 from sidecar import __version__
 from sidecar.errors import ClientError
 from sidecar.http1.limits import HeadLimits
-from sidecar.http1.parse import CONNECTION_FIELDS, NOBODY, Request, RequestReader
+from sidecar.http1.reading import CONNECTION_FIELDS, NOBODY
+from sidecar.http1.request import Request, RequestReader
 from sidecar.rules.egress import is_own_address
 
 FRAMING = CONNECTION_FIELDS | {b"content-length", b"trailer"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 
 import click
 
@@ -37,9 +38,17 @@ def run(**flags: Written) -> int:
 
     Exits with 0 after a signal, and with 2 and one line when a setting or a policy is not fit.
     """
+    _heed_sigterm()
     settings = read_settings(flags, os.environ)
     # Next to nothing dies while everything is imported and made; the daemon turns it on again when it is ready.
     gc.disable()
     from sidecar.daemon import run as run_daemon
 
     return run_daemon(settings)
+
+
+def _heed_sigterm() -> None:
+    """Until the daemon does. The kernel keeps every signal that has no handler from a container's first process, and so
+    a pod that is deleted while it starts would last until it is killed."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))

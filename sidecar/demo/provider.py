@@ -15,7 +15,7 @@ from sidecar.errors import Reason
 from sidecar.http1.answer import Answer
 from sidecar.http1.limits import ServerLimits
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 from sidecar.http1.server import Server
 from sidecar.http1.server_connection import ServerConnection
 

@@ -7,7 +7,7 @@ from typing import final
 from sidecar.http1.connection import last_chunk
 from sidecar.http1.entry import Entry
 from sidecar.http1.message import COMPLETE, Body, Headers, Tunnel
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 
 
 @final

@@ -12,7 +12,7 @@ from sidecar.errors import Reason, WireError
 from sidecar.http1.drive import Signal
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Headers, ReplayBody
-from sidecar.http1.parse import Response, ResponseReader
+from sidecar.http1.response import Response, ResponseReader
 from sidecar.http1.tls import TlsClient
 
 DRAIN_BYTES = 64 * 1024

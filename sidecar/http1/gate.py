@@ -297,8 +297,9 @@ class Gate(asyncio.Protocol):
         if (tick - self._since) * SWEEP_S >= self._house.limits.head_s:
             self._transport.abort()
 
-    def close_if_idle(self) -> None:
-        self._transport.close()
+    def close_if_idle(self, for_ticks: int) -> None:
+        if self._house.tick - self._since >= for_ticks:
+            self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()

@@ -1,7 +1,8 @@
-"""Whether a client that will send no more has gone, or waits for its reply: a FIN looks the same either way."""
+"""What the system knows of a client that the loop does not: whether it has gone, whether it has just sent something."""
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 
@@ -19,3 +20,13 @@ def has_hung_up(transport: Transport) -> bool:
         return False
     (state,) = struct.unpack_from("B", probe.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8))
     return bool(state == TCP_CLOSE)
+
+
+def has_unread(transport: Transport) -> bool:
+    """Whether something has come that was not read yet: closing would answer it with a reset."""
+    probe = transport.get_extra_info("socket")
+    if transport.is_closing() or probe is None:
+        return False
+    poll = select.poll()
+    poll.register(probe.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

@@ -13,8 +13,8 @@ from sidecar.clock import Alarm, Clock
 from sidecar.errors import Reason, WireError
 from sidecar.http1.connection import Exchange, ProviderConnection
 from sidecar.http1.limits import PoolLimits
-from sidecar.http1.parse import Response
 from sidecar.http1.proxy import Connector, Proxy
+from sidecar.http1.response import Response
 from sidecar.http1.tls import TlsClient, TlsSettings, client_context
 
 SWEEP_S = 1.0

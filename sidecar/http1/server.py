@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, final
 
 from sidecar.clock import Clock
 from sidecar.errors import Reason
 from sidecar.http1.answer import Answer
+from sidecar.http1.closing import SETTLE_S, close_listener, turn_away
 from sidecar.http1.entry import Entry
 from sidecar.http1.gate import Doorman, EntryOf, Gate
 from sidecar.http1.limits import ServerLimits
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 from sidecar.http1.server_connection import SWEEP_S, ServerConnection
 from sidecar.http1.transport import Guest
 
 Handle = Callable[["ServerConnection", Request], Awaitable[Answer]]
 Refuse = Callable[[Reason, str], Answer]
 """Makes the answer for a request that could not be read."""
+
+YOUNG_S = 1.0
+"""How long at the end a connection may stay that was used lately, or is new: a request may be on its way on it."""
+YOUNG_TICKS = 2
+"""Sweeps since its last use that make it no longer young: at least a second."""
 
 
 @final
@@ -45,16 +53,17 @@ class Server:
         self.tick = 0
         """Sweeps so far: a clock that costs nothing to read."""
         self.stopping = False
+        self.parting = False
+        """Replies say that they are their connection's last."""
         # Any: uvloop's server is not asyncio's, and a compiled build holds types to their word.
-        self._listeners: list[Any] = []
+        self._listeners: list[tuple[Any, EntryOf | None]] = []
         self._idle: asyncio.Event = asyncio.Event()
 
     async def start(self, host: str, port: int, backlog: int = 1024, entry_of: EntryOf | None = None) -> None:
         """Listen. With `entry_of`, what comes was redirected here and may be anything, so that every connection stands
         at a gate first. Raises OSError when the address cannot be had."""
-        self._listeners.append(
-            await self.loop.create_server(lambda: self._protocol(entry_of), host, port, backlog=backlog)
-        )
+        listener = await self.loop.create_server(partial(self._protocol, entry_of), host, port, backlog=backlog)
+        self._listeners.append((listener, entry_of))
         if len(self._listeners) == 1:
             self._schedule()
 
@@ -77,24 +86,47 @@ class Server:
 
     @property
     def sockets(self) -> list[socket.socket]:
-        return [one for listener in self._listeners for one in listener.sockets]
+        return [one for listener, _ in self._listeners for one in listener.sockets]
+
+    def part(self) -> None:
+        """Shortly before `stop`: go on as before, but have clients open a new connection for each call. So few are left
+        that a client takes for usable when they are closed."""
+        self.parting = True
 
     async def stop(self, grace_s: float) -> None:
         """Stop accepting, let calls in flight finish for `grace_s`, then close everything."""
+        self.parting = True
+        await self._stop_listening()
         self.stopping = True
-        for listener in self._listeners:
-            listener.close()
+        young_s = min(YOUNG_S, grace_s)
         for connection in list(self.connections):
-            connection.close_if_idle()
-        if self.connections:
-            self._idle.clear()
-            try:
-                async with asyncio.timeout(grace_s):
-                    await self._idle.wait()
-            except TimeoutError:
-                pass
+            connection.close_if_idle(YOUNG_TICKS)
+        await self._emptied(young_s)
+        for connection in list(self.connections):
+            connection.close_if_idle(0)
+        await self._emptied(grace_s - young_s)
         for connection in list(self.connections):
             connection.abort()
+
+    async def _stop_listening(self) -> None:
+        """Whoever waits to be accepted has a connection, and may have sent a request: it is served as any other."""
+        listeners, self._listeners = self._listeners, []
+        for listener, _ in listeners:
+            turn_away(listener)
+        await asyncio.sleep(SETTLE_S)
+        for listener, entry_of in listeners:
+            for waiting in close_listener(listener):
+                with contextlib.suppress(OSError):
+                    await self.loop.connect_accepted_socket(partial(self._protocol, entry_of), waiting)
+
+    async def _emptied(self, within_s: float) -> None:
+        """Until no connection is left, or for as long as that."""
+        if not self.connections:
+            return
+        self._idle.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
 
     def on_closed(self, guest: Guest) -> None:
         self.connections.discard(guest)

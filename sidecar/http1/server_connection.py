@@ -11,9 +11,9 @@ from sidecar.http1.answer import BODILESS, NO_REQUEST, Answer, framed, head_of, 
 from sidecar.http1.connection import last_chunk
 from sidecar.http1.drive import Drive
 from sidecar.http1.entry import Entry
-from sidecar.http1.hangup import HANG_UP_CHECK_S, has_hung_up
+from sidecar.http1.hangup import HANG_UP_CHECK_S, has_hung_up, has_unread
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.parse import Request, RequestReader
+from sidecar.http1.request import Request, RequestReader
 from sidecar.http1.transport import RawTransport, Transport
 from sidecar.http1.tunnel import hand_over, pump
 
@@ -243,7 +243,7 @@ class ServerConnection(asyncio.Protocol):
         keep = (
             request.keep_alive
             and not answer.close
-            and not self._server.stopping
+            and not self._server.parting
             and (request.body is None or (request.body.done and request.body.error is None))
             and (request.method != "CONNECT" or self._may_ask_again(answer))
         )
@@ -424,7 +424,7 @@ class ServerConnection(asyncio.Protocol):
         elif state == "body" and reader is not None:
             self._check_body_rate(reader, age_s)
         elif state in ("idle", "writing") and age_s >= limits.idle_s:
-            self.abort() if state == "writing" else self.close_if_idle()
+            self.abort() if state == "writing" else self.close_if_idle(0)
 
     def _check_body_rate(self, reader: RequestReader, age_s: float) -> None:
         limits = self._server.limits
@@ -439,10 +439,11 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._since, self._body_bytes = self._server.tick, reader.body_bytes
 
-    def close_if_idle(self) -> None:
+    def close_if_idle(self, for_ticks: int) -> None:
         if self._busy or self._requests or (self._reader is not None and self._reader.in_head):
             return
-        self._transport.close()
+        if self._server.tick - self._since >= for_ticks and not has_unread(self._transport):
+            self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()

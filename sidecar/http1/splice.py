@@ -290,7 +290,7 @@ class Splicing:
         if self._dialling is None and (tick - self._since) * SWEEP_S >= self._idle_s:
             self._stop(Ending.IDLE)
 
-    def close_if_idle(self) -> None:
+    def close_if_idle(self, for_ticks: int) -> None:
         """Whether it is idle cannot be seen from outside: it may go on for as long as calls in flight may."""
 
     def abort(self) -> None:

@@ -13,8 +13,8 @@ from sidecar.errors import ClientError, Reason, Verdict, WireError
 from sidecar.http1.answer import Answer
 from sidecar.http1.entry import Entry
 from sidecar.http1.message import NO_BODY, Headers, ReplayBody
-from sidecar.http1.parse import Request
 from sidecar.http1.raw import RawConnection
+from sidecar.http1.request import Request
 from sidecar.http1.splice import Dial, SpliceTarget
 from sidecar.intercept.door import Credentials, connect_goal
 from sidecar.intercept.problem import Refusal, problem

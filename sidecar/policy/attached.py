@@ -15,6 +15,7 @@ from sidecar.policy.files import LARGEST_FILE_BYTES, read_file
 from sidecar.policy.problem import PolicyProblem, short
 from sidecar.policy.tree import Node
 from sidecar.policy.units import NotUnderstood
+from sidecar.policy.volume import beside
 
 
 def read_attached(path: str) -> bytes:
@@ -67,7 +68,7 @@ def _file_state(owner: Node) -> Iterator[str]:
 
 
 def _absolute(path: str, node: Node) -> str:
-    return os.path.abspath(Path(node.place.file).parent / path)
+    return beside(Path(node.place.file), path)
 
 
 def _state(path: str) -> str:

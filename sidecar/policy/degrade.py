@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from sidecar.policy.bodies import AttachedFile, FieldValue, JsonDocument, OwnField, Store, Tag, TargetedField
 from sidecar.policy.fields import HeaderName, Method, OneOrSeveral, OrOff, Several, StatusTest, several
+from sidecar.policy.quantities import Duration, Size
 from sidecar.policy.shape import Model
-from sidecar.policy.units import Duration, Size
 
 
 def _stale(value: object) -> object:

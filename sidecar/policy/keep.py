@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from functools import partial
 from secrets import token_bytes
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sidecar.call import Call
 from sidecar.clock import Clock
-from sidecar.rules.breaker import BreakerSettings, Circuit, CircuitBreakerListener
+from sidecar.policy.memory import STALE_AFTER_S, Key, Memories
+from sidecar.rules.breaker import BreakerSettings, Circuit, CircuitBreakerListener, CircuitState
 from sidecar.rules.budget import Budget, BudgetSettings
 from sidecar.rules.cache.health import ROUTE_SICK_AFTER, Health
 from sidecar.rules.credential import credential_id
@@ -23,12 +25,10 @@ WHOLE = "*"
 """The scope of state that all of a provider's routes share."""
 UNMATCHED = "-"
 """The scope of calls that match no route."""
-FORGET_AFTER_S = 600.0
+FORGET_AFTER_S = STALE_AFTER_S
 MOST_CREDENTIALS = 256
 """Circuits kept for one provider's credentials; the one that was used longest ago goes first."""
 
-Key: TypeAlias = tuple[str, str]
-"""Provider and scope."""
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
 
@@ -43,7 +43,7 @@ K = TypeVar("K", bound=Kept[Any])
 
 
 class CredentialCircuits:
-    """A circuit for each credential, found by a digest that only this process can make."""
+    """A circuit for each credential, found by a digest that only this sidecar can make."""
 
     def __init__(self, settings: BreakerSettings, make: Callable[[BreakerSettings, str], Circuit], key: bytes) -> None:
         self._settings = settings
@@ -70,15 +70,30 @@ class CredentialCircuits:
 
 
 class Keep:
-    """State by (provider, scope). `listeners` hear every circuit's transitions; its name is `provider/scope`."""
+    """State by (provider, scope). `listeners` hear every circuit's transitions; its name is `provider/scope`.
+
+    `secret` is asked for what credentials' digests are made with, once there is a circuit for each; another process
+    that shall know them again needs the same.
+    """
 
     def __init__(
-        self, clock: Clock, draw: Callable[[], float], listeners: Sequence[CircuitBreakerListener] = ()
+        self,
+        clock: Clock,
+        draw: Callable[[], float],
+        listeners: Sequence[CircuitBreakerListener] = (),
+        secret: Callable[[], bytes] = lambda: token_bytes(32),
     ) -> None:
         self._clock = clock
         self._draw = draw
         self._listeners = tuple(listeners)
-        self._credential_key = token_bytes(32)
+        self._secret = secret
+        self.changed: Callable[[], None] = lambda: None
+        """Called whenever `memories` has become another; on the path of calls."""
+        self._remembered = Memories()
+        """What nobody has asked for yet, of an earlier process."""
+        self._unwell: dict[Key, Circuit] = {}
+        """Circuits that are not closed, by provider and the scope that `circuits` gives them."""
+        self._taught: dict[Key, Limiter] = {}
         self._circuits: dict[Key, Circuit] = {}
         self._by_credential: dict[Key, CredentialCircuits] = {}
         self._budgets: dict[Key, Budget] = {}
@@ -91,20 +106,28 @@ class Keep:
 
     def credential_circuits(self, provider: str, scope: str, settings: BreakerSettings) -> CredentialCircuits:
         def make(settings: BreakerSettings, credential: str) -> Circuit:
-            return self._make(provider, f"{scope}:{credential}", settings)
+            return self._make(provider, scope, settings, credential)
 
         return _keep(
             self._by_credential,
             (provider, scope),
             settings,
-            lambda: CredentialCircuits(settings, make, self._credential_key),
+            lambda: CredentialCircuits(settings, make, self._secret()),
         )
 
     def budget(self, provider: str, scope: str, settings: BudgetSettings) -> Budget:
         return _keep(self._budgets, (provider, scope), settings, lambda: Budget(settings))
 
     def limiter(self, provider: str, scope: str, settings: LimitSettings) -> Limiter:
-        return _keep(self._limiters, (provider, scope), settings, lambda: Limiter(settings))
+        def make() -> Limiter:
+            key = provider, scope
+            memory = self._remembered.limiters.pop(key, None)
+            limiter = Limiter(settings, memory, partial(self._on_taught, key))
+            if memory is not None:
+                self._taught[key] = limiter
+            return limiter
+
+        return _keep(self._limiters, (provider, scope), settings, make)
 
     def health(self, provider: str, route: str) -> Health:
         """How a route's provider looks to its cache."""
@@ -141,6 +164,31 @@ class Keep:
         for (provider, scope), budget in self._budgets.items():
             yield provider, scope, budget
 
+    def recall(self, memories: Memories) -> None:
+        """Have circuits and limiters that are made from now on begin as an earlier process left them."""
+        self._remembered = memories
+
+    def memories(self) -> Memories:
+        """What another process needs to go on where this one is."""
+        now_s = self._clock.now()
+        found = Memories({key: dict(of) for key, of in self._remembered.circuits.items()})
+        found.limiters.update(self._remembered.limiters)
+        for (provider, scope), circuit in list(self._unwell.items()):
+            memory = circuit.memory
+            # Others may have been put in its place, or it is forgotten.
+            if memory is None or self.find_circuit(provider, scope) is not circuit:
+                del self._unwell[provider, scope]
+            else:
+                base, _, credential = scope.partition(":")
+                found.circuits.setdefault((provider, base), {})[credential] = memory
+        for key, limiter in list(self._taught.items()):
+            lesson = limiter.memory(now_s)
+            if lesson is None or self._limiters.get(key) is not limiter:
+                del self._taught[key]
+            else:
+                found.limiters[key] = lesson
+        return found
+
     def retain(self, routes: Mapping[str, Container[str]]) -> None:
         """Say after a reload which providers and routes there are: what is of no other is forgotten ten minutes on."""
         now_s = self._clock.now()
@@ -159,16 +207,43 @@ class Keep:
                     kind.pop(key, None)
 
     def _kinds(self) -> tuple[dict[Key, Any], ...]:
-        return self._circuits, self._by_credential, self._budgets, self._limiters, self._healths
+        remembered = self._remembered
+        return (
+            self._circuits,
+            self._by_credential,
+            self._budgets,
+            self._limiters,
+            self._healths,
+            remembered.circuits,
+            remembered.limiters,
+        )
 
-    def _make(self, provider: str, scope: str, settings: BreakerSettings) -> Circuit:
-        return Circuit(
+    def _make(self, provider: str, scope: str, settings: BreakerSettings, credential: str = "") -> Circuit:
+        memory = self._remembered.circuits.get((provider, scope), {}).pop(credential, None)
+        shown = f"{scope}:{credential}" if credential else scope
+        circuit = Circuit(
             settings,
             draw=self._draw,
             wall=self._clock.wall,
-            name=f"{provider}/{scope}",
+            name=f"{provider}/{shown}",
             listeners=self._listeners,
+            memory=memory,
+            changed=partial(self._on_changed, (provider, shown)),
         )
+        if memory is not None:
+            self._unwell[provider, shown] = circuit
+        return circuit
+
+    def _on_changed(self, key: Key, circuit: Circuit) -> None:
+        if circuit.state is CircuitState.CLOSED:
+            self._unwell.pop(key, None)
+        else:
+            self._unwell[key] = circuit
+        self.changed()
+
+    def _on_taught(self, key: Key, limiter: Limiter) -> None:
+        self._taught[key] = limiter
+        self.changed()
 
 
 def _lives(key: Key, routes: Mapping[str, Container[str]]) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, NoReturn, TypeAlias
 
 import yaml
 
-from sidecar.policy.files import read_file
+from sidecar.policy.files import read_policy
 from sidecar.policy.problem import PolicyProblem, short, show
 from sidecar.policy.tree import Node, Place, Scalar, show_path
 from sidecar.policy.tree import Path as Keys
@@ -57,7 +57,7 @@ class Document:
 
 def load_document(path: Path) -> Document:
     """Read one file. What is wrong with it as a file or as YAML is in `problems`."""
-    data = read_file(path)
+    data = read_policy(path)
     if isinstance(data, PolicyProblem):
         return Document(path, "", None, (data,))
     return parse_document(path, data)

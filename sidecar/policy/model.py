@@ -34,8 +34,8 @@ from sidecar.policy.fields import (
 )
 from sidecar.policy.names import Origin, parse_origin
 from sidecar.policy.outgoing import OutgoingProxy
+from sidecar.policy.quantities import Duration, Rate, Ratio
 from sidecar.policy.shape import Model
-from sidecar.policy.units import Duration, Rate, Ratio
 
 
 class About(Model):

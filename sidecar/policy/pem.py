@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from sidecar.policy.problem import PolicyProblem, show
 from sidecar.policy.tree import Node
+from sidecar.policy.volume import beside
 
 FILES = ("ca_file", "client_cert", "client_key")
 
@@ -52,8 +53,7 @@ def tls_problems(tree: Node) -> Iterator[PolicyProblem]:
 def _resolved(node: Node) -> Node:
     if not isinstance(node.value, str):
         return node
-    absolute = os.path.abspath(Path(node.place.file).parent / node.value)
-    return Node(absolute, node.place, node.key_place)
+    return Node(beside(Path(node.place.file), node.value), node.place, node.key_place)
 
 
 def _fault(look: Look, *files: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sidecar.policy.attached import attached_state, resolve_attached
 from sidecar.policy.check import Checked, check_provider, distinct, duplicates, validate
-from sidecar.policy.files import DEFAULTS, find_files, read_file, shipped_policies
+from sidecar.policy.files import DEFAULTS, Found, find_files, generations_of, read_policy, shipped_policies
 from sidecar.policy.load import Document, load_document, parse_document
 from sidecar.policy.merge import without
 from sidecar.policy.model import Defaults, Egress, ProviderPolicy
@@ -22,6 +22,9 @@ from sidecar.policy.problem import PolicyProblem, show
 from sidecar.policy.tree import Node
 
 Documents = Mapping[Path, Document]
+
+MOST_READS = 5
+"""A ConfigMap is swapped about once a minute at most, and read in milliseconds: the second time all but always does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,25 @@ def load_policies(paths: Sequence[Path], previous: LoadedPolicies | None = None)
 
     With problems and nothing `previous`, nothing is in force. Otherwise a file that cannot be used keeps its last good
     version, a path that cannot be read keeps all of its files, and everything else takes effect.
+
+    Of each ConfigMap one generation is read, never half of one and half of the next: when it was swapped meanwhile, it
+    is read again.
     """
-    found = find_files(paths)
-    documents = {path: _document(path, previous) for path in found.files}
+    for _ in range(MOST_READS):
+        found = find_files(paths)
+        loaded = _load(found, previous)
+        if generations_of(paths) == found.generations:
+            break
+    return loaded
+
+
+def restore_policies(files: Mapping[Path, bytes]) -> LoadedPolicies:
+    """The set that some contents make, wherever those were kept; with problems if they are of no use by now."""
+    return _assemble({path: parse_document(path, data) for path, data in files.items()}, None)
+
+
+def _load(found: Found, previous: LoadedPolicies | None) -> LoadedPolicies:
+    documents = {path: _document(path, place, previous) for path, place in found.files.items()}
     if previous is not None:
         lost = {Path(problem.file) for problem in found.problems}
         documents |= {path: one for path, one in previous.documents.items() if lost & {path, path.parent}}
@@ -95,9 +114,9 @@ def load_policies(paths: Sequence[Path], previous: LoadedPolicies | None = None)
     return _with_last_good(fresh, documents, previous, problems)
 
 
-def _document(path: Path, previous: LoadedPolicies | None) -> Document:
+def _document(path: Path, place: Path, previous: LoadedPolicies | None) -> Document:
     """A file, parsed again only if its bytes are new."""
-    data = read_file(path)
+    data = read_policy(path, place)
     if isinstance(data, PolicyProblem):
         return Document(path, "", None, (data,))
     known = previous.documents.get(path) if previous is not None else None

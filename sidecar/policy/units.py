@@ -1,15 +1,13 @@
 """Quantities as people write them in a policy: durations, sizes, rates, ratios.
 
-What may live here: text to number, with an error that says what was meant. No files, no policy.
+What may live here: text to number, with an error that says what was meant. No files, no policy, and no pydantic, which
+a probe would import for nothing: `quantities.py` is what it needs of a unit.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Annotated
-
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from collections.abc import Mapping
 
 SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 BYTES = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -182,23 +180,3 @@ def _meant_unit(text: str, units: Mapping[str, float], *, default: str) -> str:
     by_case = {known.lower(): known for known in units}
     known = by_case.get(unit.lower()) or _SPELLINGS.get(unit.lower()) if unit else default
     return f"did you mean {number}{known}?" if known in units else ""
-
-
-Unit = tuple[BeforeValidator, PlainSerializer, WithJsonSchema]
-
-
-def _quantity(parse: Callable[[object], float], show: Callable[[float], str], form: str, example: str) -> Unit:
-    """What pydantic needs of one unit. A default is a number already, and is not validated."""
-    schema = {"type": "string", "pattern": form, "examples": [example]}
-    return BeforeValidator(parse), PlainSerializer(show, return_type=str), WithJsonSchema(schema)
-
-
-_D = r"^\d+(\.\d+)?"
-Duration = Annotated[float, *_quantity(parse_duration, show_duration, rf"{_D}(ms|s|m|h|d)$", "2s")]
-"""Seconds, written as `200ms`, `2s`, `1m`, `1h` or `7d`."""
-Size = Annotated[int, *_quantity(parse_size, show_size, rf"{_D}(B|KB|MB|GB|KiB|MiB|GiB)$", "64KiB")]
-"""Bytes, written as `64KiB`."""
-Rate = Annotated[float, *_quantity(parse_rate, show_rate, rf"{_D}/\d*(ms|s|m|h|d)$", "100/s")]
-"""Events per second, written as `100/s`."""
-Ratio = Annotated[float, *_quantity(parse_ratio, show_ratio, rf"{_D}%$", "20%")]
-"""From 0 to 1, written as `20%`."""

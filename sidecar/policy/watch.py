@@ -76,15 +76,16 @@ class PolicyWatch:
 
 
 def signature(paths: Sequence[Path]) -> Signature:
-    """What tells one state of the files from another: where each leads, its inode, time and size."""
+    """What tells one state of the files from another: inode, time and size of each, and generations of ConfigMaps."""
     found = find_files(paths)
     missing = tuple((problem.file, 0, 0, 0) for problem in found.problems)
-    return tuple(_file_signature(path) for path in found.files) + missing
+    volumes = tuple(("\0".join(generation), 0, 0, 0) for generation in found.generations)
+    return tuple(_file_signature(path, place) for path, place in found.files.items()) + missing + volumes
 
 
-def _file_signature(path: Path) -> tuple[str, int, int, int]:
+def _file_signature(path: Path, place: Path) -> tuple[str, int, int, int]:
     try:
-        status = os.stat(path)
+        status = os.stat(place)
     except OSError:
         return str(path), 0, 0, 0
     return str(path), status.st_ino, status.st_mtime_ns, status.st_size

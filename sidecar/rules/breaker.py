@@ -94,6 +94,17 @@ class Transition:
     cause: str
 
 
+@dataclass(frozen=True, slots=True)
+class CircuitMemory:
+    """What a circuit that is not plainly closed takes along into another process."""
+
+    last: Transition
+    """How it came to be what it is."""
+    until_s: float
+    """The end of its open or forced state, on the monotonic scale; infinite for none."""
+    failed_trials: int
+
+
 class _Follower(CircuitBreakerListener):
     """Carries pybreaker's transitions to the cached state that the hot path reads."""
 
@@ -128,7 +139,10 @@ class Circuit:
         wall: Callable[[], float],
         name: str = "",
         listeners: Sequence[CircuitBreakerListener] = (),
+        memory: CircuitMemory | None = None,
+        changed: Callable[[Circuit], None] | None = None,
     ) -> None:
+        """`memory` is what it was in an earlier process; `changed` is called whenever `memory` has become another."""
         self.settings = settings
         self.state = CircuitState.CLOSED
         self.history: deque[Transition] = deque(maxlen=HISTORY)
@@ -146,7 +160,13 @@ class Circuit:
         self._failed_trials = 0
         self._succeeded_trials = 0
         self._leases: list[Permit] = []
-        self._pybreaker = CircuitBreaker(name=name, listeners=[_Follower(self), *listeners])
+        self._changed: Callable[[Circuit], None] | None = None
+        self._pybreaker = CircuitBreaker(name=name, listeners=[_Follower(self)])
+        if memory is not None:
+            self._recall(memory)
+        # Only now: what has been is no news.
+        self._pybreaker.add_listeners(*listeners)
+        self._changed = changed
 
     def configure(self, settings: BreakerSettings) -> None:
         """Take new numbers, and keep the state and, if the window is as long as before, the counts."""
@@ -168,6 +188,7 @@ class Circuit:
         if permit.period != self._period:
             if self.state is CircuitState.OPEN and wait_s is not None and verdict not in _UNCOUNTED:
                 self._until_s = max(self._until_s, now_s + wait_s)
+                self._tell()
         elif self.state is CircuitState.CLOSED:
             if verdict is Verdict.OK:
                 self._consecutive = 0
@@ -184,6 +205,13 @@ class Circuit:
         else:
             self._until_s = inf if until_s is None else until_s
             self._move(state, "forced by hand")
+
+    @property
+    def memory(self) -> CircuitMemory | None:
+        """What another process needs, to go on where this one is; None while it is closed, whatever it has counted."""
+        if self.state is CircuitState.CLOSED:
+            return None
+        return CircuitMemory(self.history[-1], self._until_s, self._failed_trials)
 
     def snapshot(self, now_s: float) -> dict[str, object]:
         """What admin shows; moves nothing."""
@@ -305,6 +333,20 @@ class Circuit:
         if self.state is CircuitState.CLOSED:
             self._consecutive = self._failed_trials = 0
             self._window.clear()
+        self._tell()
+
+    def _recall(self, memory: CircuitMemory) -> None:
+        """Trials that were under way are nobody's any more, and begin anew."""
+        last = memory.last
+        self._move(CircuitState(last.after), last.cause)
+        self.history[-1] = last
+        self._since_wall_s = last.at_wall_s
+        self._until_s = memory.until_s
+        self._failed_trials = memory.failed_trials
+
+    def _tell(self) -> None:
+        if self._changed is not None:
+            self._changed(self)
 
 
 _UNTIMED: Final = frozenset({CircuitState.CLOSED, CircuitState.HALF_OPEN})

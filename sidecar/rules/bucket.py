@@ -63,6 +63,12 @@ class Bucket:
             self.rate_per_s = max(self.ceiling_per_s * LEAST_RATIO, self.rate_per_s * CUT_RATIO)
             self._cut_s = now_s
 
+    def recall(self, ratio: float, at_s: float) -> None:
+        """Go on from what was learned in an earlier process: `ratio` of the configured rate, with a token at `at_s`."""
+        self.rate_per_s = self.ceiling_per_s * min(1.0, max(LEAST_RATIO, ratio))
+        self._filled_s = at_s
+        self._tokens = 1.0
+
     def tokens(self, now_s: float) -> float:
         """Tokens in the bucket now; negative when calls wait for theirs."""
         self._fill(now_s)

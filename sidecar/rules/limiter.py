@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.rules.bucket import Bucket
@@ -22,19 +23,40 @@ class LimitSettings:
     """While the provider throttles: let nothing through until the time that it named, then less than `rate_per_s`."""
 
 
+@dataclass(frozen=True, slots=True)
+class LimiterMemory:
+    """What a provider has taught a limiter, for another process."""
+
+    hold_until_s: float
+    """Nothing goes before this, on the monotonic scale."""
+    rate_ratio: float
+    """The share of the configured rate that is in force then."""
+
+
 class Limiter:
     """What the limit step asks: a bucket, slots, or both. Survives reloads."""
 
-    __slots__ = ("bucket", "hold_until_s", "refused", "settings", "slots")
+    __slots__ = ("_changed", "bucket", "hold_until_s", "refused", "settings", "slots")
 
-    def __init__(self, settings: LimitSettings) -> None:
+    def __init__(
+        self,
+        settings: LimitSettings,
+        memory: LimiterMemory | None = None,
+        changed: Callable[[Limiter], None] | None = None,
+    ) -> None:
+        """`memory` is what was learned in an earlier process; `changed` is called whenever something is learned."""
         self.settings = settings
+        self._changed = changed
         self.hold_until_s = 0.0
         """Nothing goes before this: the provider asked for quiet."""
         self.refused = 0
         """Calls refused, or in a dry run found wanting, since the start."""
         self.bucket = None if settings.rate_per_s is None else Bucket(settings.rate_per_s, settings.burst)
         self.slots = None if settings.concurrency is None else Concurrency(settings.concurrency)
+        if memory is not None:
+            self.hold_until_s = memory.hold_until_s
+            if self.bucket is not None:
+                self.bucket.recall(memory.rate_ratio, memory.hold_until_s)
 
     def configure(self, settings: LimitSettings) -> None:
         """Take new numbers; a limit that stays keeps its tokens and its queue.
@@ -67,6 +89,18 @@ class Limiter:
         self.hold_until_s = max(self.hold_until_s, now_s + (wait_s or 0.0))
         if self.bucket is not None:
             self.bucket.throttled(now_s, admitted_s, self.hold_until_s)
+        if self._changed is not None:
+            self._changed(self)
+
+    def memory(self, now_s: float) -> LimiterMemory | None:
+        """What another process needs, to be as careful as this one; None where nothing is left of what was learned."""
+        bucket = self.bucket
+        if bucket is not None:
+            bucket.tokens(now_s)  # That is, bring it up to date.
+        ratio = 1.0 if bucket is None else bucket.rate_per_s / bucket.ceiling_per_s
+        if self.hold_until_s <= now_s and ratio >= 1.0:
+            return None
+        return LimiterMemory(max(now_s, self.hold_until_s), ratio)
 
     def snapshot(self, now_s: float) -> dict[str, object]:
         bucket, slots, settings = self.bucket, self.slots, self.settings

@@ -16,6 +16,7 @@ from sidecar.steps.flight import Flights
 
 if TYPE_CHECKING:
     from sidecar.stores.codec import Codec
+    from sidecar.stores.disk import DiskTier
     from sidecar.stores.tier import Tier
     from sidecar.stores.tiers import Tiers
 
@@ -54,6 +55,14 @@ class Caching:
         self._ground: CacheGround | None = None
         self._opening: asyncio.Task[None] | None = None
         self.tiers: Tiers | None = None
+        self.secret_trouble = ""
+        """Why the key of what is kept lives no longer than the process; empty where it does."""
+        self._disk: DiskTier | None = None
+
+    @property
+    def disk_trouble(self) -> str:
+        """Why nothing is written to the file just now; empty while it is, or while there is none."""
+        return "" if self._disk is None else self._disk.trouble
 
     def ground(self) -> CacheGround:
         """What compiled cache steps share."""
@@ -85,7 +94,11 @@ class Caching:
         from sidecar.stores.tiers import Tiers  # noqa: PLC0415
 
         settings = self._settings
-        secret = keep_secret(settings.state) if settings.redis is None else fleet_secret(settings.secret)
+        secret = (
+            keep_secret(settings.state, self._on_secret_trouble)
+            if settings.redis is None
+            else fleet_secret(settings.secret)
+        )
         shelf = Shelf(settings.memory_bytes, self._is_sick)
         self.tiers = Tiers(shelf, self._slower(Codec(secret)), self._clock, _expires_at_s)
         ground = CacheGround(self.tiers, Flights(), secret)
@@ -103,8 +116,12 @@ class Caching:
         if settings.disk_bytes is not None:
             from sidecar.stores.disk import DiskTier  # noqa: PLC0415
 
-            tiers.append(DiskTier(settings.state / "cache.sqlite", settings.disk_bytes, codec, self._clock))
+            self._disk = DiskTier(settings.state / "cache.sqlite", settings.disk_bytes, codec, self._clock)
+            tiers.append(self._disk)
         return tiers
+
+    def _on_secret_trouble(self, reason: str) -> None:
+        self.secret_trouble = reason
 
 
 def _expires_at_s(entry: Entry) -> float:

@@ -72,6 +72,11 @@ class Opening:
         except SettingsError as error:
             log.error("HTTPS cannot be opened and is tunnelled", extra={"reason": str(error)})
 
+    @property
+    def trouble(self) -> str:
+        """Why who signs could not be brought up to date; empty while it is."""
+        return "" if self.authority is None else self.authority.trouble
+
     def as_json(self) -> dict[str, Any]:
         """What may be known of who signs; nothing of it is secret."""
         authority = self.authority

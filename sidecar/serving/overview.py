@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from sidecar.admin.catalog import catalog
-from sidecar.admin.port import Check, Row, Selection
+from sidecar.admin.port import Check, Row, Selection, Trouble
 from sidecar.clock import Clock
 from sidecar.policy.keep import Keep
 from sidecar.rules.breaker import CircuitState
@@ -27,6 +27,8 @@ FORCED: Final = {
     "forced-closed": CircuitState.FORCED_CLOSED,
     "auto": None,
 }
+PROBLEMS_SHOWN: Final = 20
+"""What fits a probe's answer; `/policies` has them all."""
 
 
 class Life:
@@ -35,6 +37,8 @@ class Life:
     def __init__(self) -> None:
         self.serving = False
         """Calls are taken."""
+        self.waiting = False
+        """Calls are refused until the first policies are fit."""
         self.stopped_by = ""
         """The signal that ends it; empty before one came."""
         self.started = False
@@ -54,8 +58,11 @@ class Overview:
         opening: Opening,
         telemetry: Telemetry,
         clock: Clock,
+        troubles: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """`troubles` tells what each part that may be done without lacks; empty texts for those that are well."""
         self._life = life
+        self._troubles = troubles
         self._policies = policies
         self._keep = keep
         self._unknown = unknown
@@ -71,12 +78,26 @@ class Overview:
 
     def checks(self) -> Sequence[Check]:
         life = self._life
-        loaded = self._policies.loaded is not None
+        not_taken = "calls are refused until there are policies" if life.waiting else "calls are not taken"
         return (
-            Check("policies", loaded, "" if loaded else "no policies are in force yet"),
-            Check("listener", life.serving, "" if life.serving else "calls are not taken"),
+            Check("policies", self._policies.loaded is not None, self._unfit()),
+            Check("listener", life.serving, "" if life.serving else not_taken),
             Check("drain", not life.stopped_by, life.stopped_by and f"stopping, because of {life.stopped_by}"),
         )
+
+    def _unfit(self) -> str:
+        """Why there are no policies; empty where there are."""
+        if self._policies.loaded is not None:
+            return ""
+        problems = self._policies.problems
+        said = ["no policies are in force yet", *(one.text() for one in problems[:PROBLEMS_SHOWN])]
+        if len(problems) > PROBLEMS_SHOWN:
+            said.append(f"{len(problems) - PROBLEMS_SHOWN} more stand on /policies")
+        return "; ".join(said)
+
+    def troubles(self) -> Sequence[Trouble]:
+        parts = [Trouble(part, detail) for part, detail in self._troubles().items() if detail]
+        return [*parts, *(Trouble("policies", one.text()) for one in self._policies.warnings)]
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         return await self._telemetry.expose(accept)

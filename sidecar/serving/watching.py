@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sidecar.http1.server import Server
@@ -54,7 +54,7 @@ def watch(
             yield ("provider", provider, "idle"), idle
 
     meters.connections.watch(connections)
-    meters.policy_age.watch(lambda: [((), policies.age_s)])
+    meters.policy_age.watch(lambda: [] if policies.loaded is None else [((), policies.age_s)])
     meters.policy_problems.watch(lambda: [((), len(policies.problems))])
     meters.breaker_state.watch(
         lambda: [((provider, scope), BREAKER_STATES[one.state]) for provider, scope, one in keep.circuits()]
@@ -74,6 +74,11 @@ def watch_authority(meters: Meters, opening: Opening) -> None:
         return [] if authority is None else [((), authority.expires_in_s())]
 
     meters.authority_expiry.watch(expiry)
+
+
+def watch_troubles(meters: Meters, troubles: Callable[[], Mapping[str, str]]) -> None:
+    """The same for what is done without."""
+    meters.troubles.watch(lambda: [((part,), int(bool(detail))) for part, detail in troubles().items()])
 
 
 def watch_cache(meters: Meters, tiers: Tiers) -> None:

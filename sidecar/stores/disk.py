@@ -43,6 +43,8 @@ class DiskTier:
 
     def __init__(self, path: Path, bound_bytes: int, codec: Codec, clock: Clock) -> None:
         self.counts = Counts()
+        self.trouble = ""
+        """Why it is not written, or not there at all, just now; empty while it is well."""
         self._path = path
         self._bound_bytes = bound_bytes
         self._clock = clock
@@ -67,6 +69,7 @@ class DiskTier:
             self._go_without(getattr(error, "strerror", None) or str(error))
         else:
             self._is_open = True
+            self.trouble = ""
             if reason:
                 log.warning(SET_ASIDE, extra={"file": self._path.name, "reason": reason})
             self._list_keys()
@@ -116,9 +119,10 @@ class DiskTier:
         except (sqlite3.Error, ValueError, TypeError) as error:
             self.counts.errors += 1
             self._not_before_s = self._clock.now() + AGAIN_S
-            log.warning(FULL, extra={"file": self._path.name, "reason": str(error)})
+            self._say(FULL, str(error))
             return self._skip(batch)
         self._missed = False
+        self.trouble = ""
         self._note(changes)
         return True
 
@@ -148,9 +152,14 @@ class DiskTier:
 
     def _go_without(self, reason: str) -> None:
         self._is_open = False
-        if not self._not_before_s:
-            log.warning(NO_FILE, extra={"file": self._path.name, "reason": reason})
+        self._say(NO_FILE, reason)
         self._not_before_s = self._clock.now() + AGAIN_S
+
+    def _say(self, what: str, reason: str) -> None:
+        """Once, until it is well again."""
+        if not self.trouble:
+            log.warning(what, extra={"file": self._path.name, "reason": reason})
+        self.trouble = reason
 
     def _lost(self, reason: str) -> None:
         """The file failed; the thread has put an empty one in its place, or none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -15,11 +16,11 @@ SECRET_BYTES: Final = 32
 FILE: Final = "cache.key"
 
 
-def keep_secret(state: Path) -> bytes:
+def keep_secret(state: Path, on_trouble: Callable[[str], object] = lambda _reason: None) -> bytes:
     """The secret in `state`, made at first use.
 
     One that is damaged is replaced: what was kept under it cannot be found any more, and goes. Where none can be
-    written, this process has one of its own.
+    written, this process has one of its own, and `on_trouble` is told why.
     """
     path = state / FILE
     try:
@@ -32,6 +33,7 @@ def keep_secret(state: Path) -> bytes:
             "the secret of the cache cannot be kept: a restart will not find what was stored",
             extra={"file": FILE, "reason": error.strerror},
         )
+        on_trouble((error.strerror or "an error").lower())
         return secrets.token_bytes(SECRET_BYTES)
 
 

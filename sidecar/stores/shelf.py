@@ -131,6 +131,13 @@ class Shelf:
         while self.size_bytes > self.bound_bytes:
             self._evict(now_s)
 
+    def rebound(self, bound_bytes: int, now_s: float) -> None:
+        """Keep within another bound from now on."""
+        self.bound_bytes = bound_bytes
+        self._small_bytes = int(bound_bytes * SMALL_RATIO)
+        while self.size_bytes > bound_bytes:
+            self._evict(now_s)
+
     def drop(self, key: Key, entry: Entry) -> int:
         """Forget one entry, itself and not one like it; how many that were."""
         slot = self._slots.get(key)

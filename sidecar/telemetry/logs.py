@@ -59,7 +59,14 @@ FIELDS: Final = (
     "state",
     "count",
     "drain_s",
+    "kind",
+    "namespace",
+    "object",
+    "review",
+    "expires",
     "suppressed",
+    "limit_bytes",
+    "cache_bytes",
 )
 """What a line may carry beyond `ts`, `level`, `message`, `logger`, `exception` and `at`, given by `extra=`."""
 
@@ -232,5 +239,9 @@ def start_logging(stream: TextIO | None = None, *, json: bool | None = None, lev
 
 
 def stop_logging(writer: LineWriter) -> None:
-    logging.getLogger().removeHandler(writer)
+    """Leave logging as Python begins with it."""
+    root = logging.getLogger()
+    root.removeHandler(writer)
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(False)
     writer.close()

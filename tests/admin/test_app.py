@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 
 from sidecar.admin.app import EVERYWHERE, LARGEST_BODY_BYTES, make_app
 from sidecar.admin.guard import Guard
-from sidecar.admin.port import Check, Row, Selection
+from sidecar.admin.port import Check, Row, Selection, Trouble
 from sidecar.admin.routes import ROUTES, Route
 from sidecar.errors import ClientError, Reason
 
@@ -36,6 +36,9 @@ class Daemon:
 
     def checks(self) -> Sequence[Check]:
         return self.ready
+
+    def troubles(self) -> Sequence[Trouble]:
+        return [Trouble("breakers.json", "no space left on device")]
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         return f"# accept: {accept}\n".encode(), "text/plain; version=0.0.4; charset=utf-8"
@@ -137,7 +140,7 @@ async def test_a_json_twin_says_the_same(client: Client, route: Route) -> None:
 
 @pytest.mark.parametrize("route", [route for route in READABLE if route.fields], ids=lambda route: route.path)
 async def test_an_answer_holds_the_fields_that_are_documented(client: Client, route: Route) -> None:
-    path = f"{route.path}?verbose" if route.path == "/readyz" else example(route.path)
+    path = f"{route.path}?verbose" if route.path in ("/readyz", "/startupz") else example(route.path)
 
     assert (await get_json(client, path)).keys() == route.fields.keys()
 

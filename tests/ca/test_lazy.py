@@ -283,6 +283,7 @@ def test_a_child_that_fails_later_is_said_once_and_what_is_in_force_stays(
         authority.tick()
     assert len(children) == 2
     assert caplog.text.count("could not be brought up to date") == 1
+    assert authority.trouble
     assert (pod.state / RECORD_FILE).read_bytes() == record
     (pod.state / "ca.crt").rmdir()
     finish(authority)

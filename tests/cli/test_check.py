@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -64,3 +65,13 @@ def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
     result = run(tmp_path / "none")
     assert result.return_value == 1
     assert "no such file or directory" in result.stdout
+
+
+def test_a_compressed_policy(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml.gz").write_bytes(gzip.compress(BAD.encode()))
+    result = run(tmp_path)
+    assert result.return_value == 1
+    assert [line.split(": ")[0] for line in result.stdout.splitlines()] == [
+        f"{tmp_path}/a.yaml.gz:3:19",
+        f"{tmp_path}/a.yaml.gz:4:19",
+    ]

@@ -186,6 +186,17 @@ def test_the_report_of_a_mixed_run() -> None:
     assert said[-1].startswith("Not seen: connections that lived for less than 10 ms")
 
 
+def test_policies_that_never_change_are_told() -> None:
+    warning = {"file": "/etc/p/a.yaml", "message": "is mounted by subPath and will never update: mount the directory"}
+    found = told(TO_LISTENER, calls=[call()], policies={"loaded_at": "2026-11-22T10:00:00Z", "warnings": [warning]})
+    assert found.hints == ("/etc/p/a.yaml is mounted by subPath and will never update: mount the directory.",)
+
+
+def test_a_sidecar_without_policies_is_told_first() -> None:
+    found = told(TO_LISTENER, policies={"loaded_at": None, "warnings": []})
+    assert found.hints[0].startswith("The sidecar refuses every call until its policies are fit")
+
+
 def test_the_report_of_nothing() -> None:
     said = list(lines(told(), ["true"], 0.01))
     assert said[1:5] == ["Through the sidecar:", "  nothing", "Around it:", "  nothing"]

@@ -50,6 +50,7 @@ class Doctor(Admin):
                 "/calls": [(200, {"calls": [BEFORE]}), (200, {"calls": [DURING, BEFORE]})],
                 "/unknown": [(200, {"unknown": [host | {"calls": 3}]}), (200, {"unknown": [host | {"calls": 5}]})],
                 "/catalog": (200, {"providers": [{"provider": "stripe", "hosts": ["localhost", "*.stripe.test"]}]}),
+                "/policies": (200, {"loaded_at": "2026-11-22T10:00:00.000Z", "warnings": []}),
             }
         )
 
@@ -70,6 +71,12 @@ def daemon() -> Iterator[Doctor]:
     daemon.server.shutdown()
     thread.join()
     daemon.server.server_close()
+
+
+def test_policies_that_never_change_are_in_the_report(daemon: Doctor) -> None:
+    warning = {"file": "/etc/p/a.yaml", "message": "is mounted by subPath and will never update: mount the directory"}
+    daemon.answers["/policies"] = (200, {"loaded_at": "2026-11-22T10:00:00.000Z", "warnings": [warning]})
+    assert "/etc/p/a.yaml is mounted by subPath and will never update" in daemon.run("true").stderr
 
 
 def test_it_counts_what_happened_meanwhile(daemon: Doctor) -> None:

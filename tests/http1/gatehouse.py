@@ -24,8 +24,8 @@ from sidecar.http1.gate import Ruling, Splice
 from sidecar.http1.hello import Hello
 from sidecar.http1.limits import ServerLimits
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.parse import Request
 from sidecar.http1.raw import RawConnection
+from sidecar.http1.request import Request
 from sidecar.http1.server import Server
 from sidecar.http1.server_connection import ServerConnection
 from sidecar.http1.splice import Ending, SpliceTarget

@@ -12,7 +12,7 @@ from sidecar.http1.answer import Answer
 from sidecar.http1.gate import Plain, Refuse, Terminate
 from sidecar.http1.limits import ServerLimits
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 from sidecar.http1.server_connection import ServerConnection
 from tests.authority import Authority
 from tests.http1.gatehouse import ENTRY, Book, House, TlsWire, get, on_both_loops, post, splice_to, until

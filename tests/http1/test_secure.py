@@ -14,7 +14,7 @@ import pytest
 from sidecar.http1.answer import Answer
 from sidecar.http1.gate import Terminate
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 from sidecar.http1.secure import TlsBroken, TlsServer
 from sidecar.http1.server_connection import ServerConnection
 from tests.http1.gatehouse import House, TlsWire, get, on_both_loops, post, until

@@ -13,7 +13,7 @@ from sidecar.errors import Reason, WireError
 from sidecar.http1.answer import Answer
 from sidecar.http1.gate import Splice
 from sidecar.http1.message import Headers
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 from sidecar.http1.server_connection import ServerConnection
 from sidecar.http1.splice import Ending, SpliceTarget
 from tests.authority import Authority

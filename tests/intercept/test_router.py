@@ -12,7 +12,7 @@ from sidecar.errors import ClientError, Reason, Verdict
 from sidecar.http1.answer import Answer
 from sidecar.http1.entry import Entry
 from sidecar.http1.message import Body, Headers
-from sidecar.http1.parse import Request
+from sidecar.http1.request import Request
 from sidecar.intercept.router import Router, refuse, sidecar_field
 from tests.fakes import FakeClock, make_call
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -28,6 +29,10 @@ def texts(loaded: LoadedPolicies, directory: Path) -> list[str]:
     return [problem.text().replace(f"{directory}/", "") for problem in loaded.problems]
 
 
+def _key(name: str) -> str:
+    return name if "." in name else f"{name}.yaml"
+
+
 class ConfigMap:
     """A directory as kubelet mounts it: `name -> ..data/name`, and `..data` swapped as a whole."""
 
@@ -37,22 +42,32 @@ class ConfigMap:
         directory.mkdir(parents=True, exist_ok=True)
 
     def publish(self, **files: str) -> None:
+        for _ in self.swap(**files):
+            pass
+
+    def swap(self, **files: str) -> Iterator[None]:
+        """The same step by step, as the kubelet's AtomicWriter goes about it."""
         self._version += 1
         data = self.directory / f"..2026_{self._version}"
         data.mkdir()
         for name, text in files.items():
-            (data / f"{name}.yaml").write_text(dedent(text))
+            (data / _key(name)).write_text(dedent(text))
         old = (self.directory / "..data").resolve() if (self.directory / "..data").exists() else None
         (self.directory / "..data_tmp").symlink_to(data.name)
+        yield
         os.replace(self.directory / "..data_tmp", self.directory / "..data")
+        yield
         for name in files:
-            link = self.directory / f"{name}.yaml"
+            link = self.directory / _key(name)
             if not link.is_symlink():
-                link.symlink_to(f"..data/{name}.yaml")
-        for link in self.directory.glob("[!.]*.yaml"):
-            if link.stem not in files:
+                link.symlink_to(f"..data/{link.name}")
+        yield
+        for link in self.directory.glob("[!.]*"):
+            if link.name not in map(_key, files):
                 link.unlink()
+        yield
         if old is not None:
             for file in old.iterdir():
                 file.unlink()
             old.rmdir()
+        yield

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import shutil
+import tempfile
+from collections.abc import Callable
+from hashlib import sha256
+from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sidecar.policy.sources import LoadedPolicies, load_policies
+from sidecar.policy import attached, files, sources
+from sidecar.policy.files import read_policy
+from sidecar.policy.problem import PolicyProblem
+from sidecar.policy.sources import MOST_READS, LoadedPolicies, load_policies
 from tests.policy.documents import ConfigMap, load, texts, write
 
 ONE = "provider: one\nhosts: [one.com]\nretry: {attempts: 2}\n"
@@ -237,6 +248,204 @@ def test_a_config_map_is_swapped_as_a_whole(tmp_path: Path) -> None:
     assert not second.problems
     assert attempts(second) == {"one": 4, "three": 3}
     assert [file.path.name for file in second.files] == ["one.yaml", "three.yaml"]
+
+
+def test_a_config_map_that_is_swapped_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the swap falls, one generation is in force, whole."""
+    both = {"one": ONE, "two": TWO}
+    for reads in (1, 2, 3):
+        mount = ConfigMap(tmp_path / str(reads))
+        mount.publish(**both)
+        count = 0
+
+        def read_slowly(
+            path: Path, place: Path | None, at: int = reads, mount: ConfigMap = mount
+        ) -> bytes | PolicyProblem:
+            nonlocal count
+            count += 1
+            if count == at:
+                mount.publish(one=ONE.replace("2", "6"), two=TWO + "retry: {attempts: 6}\n")
+            return read_policy(path, place)
+
+        monkeypatch.setattr("sidecar.policy.sources.read_policy", read_slowly)
+        loaded = load_policies([mount.directory])
+        assert loaded.problems == ()
+        assert attempts(loaded) == ({"one": 6, "two": 6} if reads <= 2 else {"one": 2, "two": 3})
+
+
+def generation(version: int) -> dict[str, str]:
+    """Two files that name their version, one of this version alone, and a body that one of them takes from a fourth."""
+    fallback = f"fallback: [{{status: 200, file: body{version}.json}}]\n"
+    return {
+        "one": f"provider: one\nhosts: [one.com]\nabout: {{owner: v{version}}}\n{fallback}",
+        "two": f"provider: two\nhosts: [two.com]\nabout: {{owner: v{version}}}\n",
+        f"only{version}": f"provider: only{version}\nhosts: [only.com]\nabout: {{owner: v{version}}}\n",
+        f"body{version}.json": f"[{version}]",
+    }
+
+
+def whole(loaded: LoadedPolicies) -> int | None:
+    """The version of which everything is; None for a mix."""
+    (version,) = {policy.about.owner for policy in loaded.providers} or {""}
+    names = {policy.provider for policy in loaded.providers}
+    return int((version or "v0")[1:]) if names == {"one", "two", f"only{(version or 'v0')[1:]}"} else None
+
+
+@given(st.lists(st.sampled_from([0, 0, 0, 0, 0, 0, 1, 2, 3]), max_size=30), st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_wherever_swaps_fall_one_generation_is_in_force(advances: list[int], reloads: bool) -> None:
+    """Each look at the disk may find the kubelet a few steps further on, with a second swap behind the first."""
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        mount = ConfigMap(Path(home))
+        mount.publish(**generation(0))
+        before = load_policies([mount.directory]) if reloads else None
+        steps = chain(mount.swap(**generation(1)), mount.swap(**generation(2)))
+        left = iter(advances)
+
+        def advance() -> None:
+            for _ in range(next(left, 0)):
+                next(steps, None)
+
+        def at_a_step(function: Callable[..., Any]) -> Callable[..., Any]:
+            def stepped(*args: Any) -> Any:
+                advance()
+                return function(*args)
+
+            return stepped
+
+        for module, name in (
+            (sources, "read_policy"),
+            (sources, "generations_of"),
+            (files, "contents"),
+            (files, "is_published"),
+            (attached, "read_file"),
+        ):
+            patch.setattr(module, name, at_a_step(getattr(module, name)))
+        loaded = load_policies([mount.directory], before)
+        assert loaded.problems == ()
+        assert whole(loaded) is not None
+
+
+def test_a_config_map_that_is_swapped_without_end_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = ConfigMap(tmp_path / "policies")
+    mount.publish(one=ONE)
+    versions = count(3)
+
+    def read_never(path: Path, place: Path | None) -> bytes | PolicyProblem:
+        mount.publish(one=ONE.replace("2", str(next(versions))))
+        return read_policy(path, place)
+
+    monkeypatch.setattr("sidecar.policy.sources.read_policy", read_never)
+    assert [problem.got for problem in load_policies([mount.directory]).problems] == ["no such file or directory"]
+    assert next(versions) == 3 + MOST_READS
+
+
+# Policies of several ConfigMaps.
+
+
+def mounts(tmp_path: Path, **files: dict[str, str]) -> dict[str, ConfigMap]:
+    made = {name: ConfigMap(tmp_path / name) for name in files}
+    for name, mount in made.items():
+        mount.publish(**files[name])
+    return made
+
+
+def test_several_config_maps_make_one_set(tmp_path: Path) -> None:
+    mounts(tmp_path, a={"defaults": "retry: {attempts: 9}\n", "two": TWO}, b={"one": ONE})
+    loaded = load_policies([tmp_path / "a", tmp_path / "b"])
+    assert attempts(loaded) == {"two": 9, "one": 2}
+
+
+def test_a_provider_in_two_config_maps_is_told_with_both_files(tmp_path: Path) -> None:
+    mounts(tmp_path, a={"one": ONE}, b={"one": ONE})
+    loaded = load_policies([tmp_path / "a", tmp_path / "b"])
+    assert loaded.providers == ()
+    assert texts(loaded, tmp_path) == [
+        'b/one.yaml:1:11: provider: expected a name that no other file has, got "one", a/one.yaml:1 has it already',
+        'b/one.yaml:2:9: hosts[0]: expected a host that no other provider has, got "one.com", '
+        "a/one.yaml:2 has it already",
+    ]
+
+
+def test_a_provider_moves_from_one_config_map_to_another_without_a_gap(tmp_path: Path) -> None:
+    """Put where it goes first: what is there twice for a while stays as it was."""
+    made = mounts(tmp_path, a={"one": ONE, "two": TWO}, b={"three": TWO.replace("two", "three")})
+    paths = [tmp_path / "a", tmp_path / "b"]
+    loaded = load_policies(paths)
+    made["b"].publish(one=ONE.replace("2", "7"), three=TWO.replace("two", "three"))
+    loaded = load_policies(paths, loaded)
+    assert len(loaded.problems) == 2
+    assert attempts(loaded) == {"one": 2, "two": 3, "three": 3}
+    made["a"].publish(two=TWO)
+    loaded = load_policies(paths, loaded)
+    assert loaded.problems == ()
+    assert attempts(loaded) == {"one": 7, "two": 3, "three": 3}
+
+
+def test_a_config_map_that_is_deleted_leaves_its_policies_in_force_and_is_told(tmp_path: Path) -> None:
+    made = mounts(tmp_path, a={"defaults": "retry: {attempts: 9}\n", "two": TWO}, b={"one": ONE})
+    paths = [tmp_path / "a", tmp_path / "b"]
+    loaded = load_policies(paths)
+    made["a"].publish()
+    made["b"].publish(one=ONE.replace("2", "5"))
+    loaded = load_policies(paths, loaded)
+    assert attempts(loaded) == {"two": 9, "one": 5}
+    assert [problem.file for problem in loaded.problems] == [str(tmp_path / "a")]
+    made["a"].publish(two=TWO)
+    loaded = load_policies(paths, loaded)
+    assert (attempts(loaded), loaded.problems) == ({"two": 3, "one": 5}, ())
+
+
+def test_a_set_without_one_of_its_config_maps_does_not_begin(tmp_path: Path) -> None:
+    made = mounts(tmp_path, a={"one": ONE}, b={})
+    paths = [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
+    loaded = load_policies(paths)
+    assert loaded.providers == ()
+    assert [problem.file for problem in loaded.problems] == [str(tmp_path / "b"), str(tmp_path / "c")]
+    made["b"].publish(two=TWO)
+    ConfigMap(tmp_path / "c").publish(three=TWO.replace("two", "three"))
+    assert attempts(load_policies(paths)) == {"one": 2, "two": 3, "three": 3}
+
+
+# Compressed ones.
+
+
+def zipped(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()))
+
+
+def test_compressed_files_are_policies_and_defaults_like_others(tmp_path: Path) -> None:
+    zipped(tmp_path / "defaults.yaml.gz", "retry: {attempts: 9}\n")
+    zipped(tmp_path / "two.yml.gz", TWO)
+    loaded = load_policies([write(tmp_path, one=ONE)])
+    assert loaded.problems == ()
+    assert attempts(loaded) == {"one": 2, "two": 9}
+    assert loaded.files[2].digest == sha256(TWO.encode()).hexdigest()
+
+
+def test_problems_of_compressed_files_have_lines(tmp_path: Path) -> None:
+    zipped(tmp_path / "one.yaml.gz", ONE + "nope: 1\n")
+    assert texts(load_policies([tmp_path]), tmp_path)[0].startswith("one.yaml.gz:4:1: nope: ")
+
+
+def test_a_policy_beside_its_compressed_self_is_one_too_many(tmp_path: Path) -> None:
+    zipped(tmp_path / "one.yaml.gz", ONE)
+    loaded = load_policies([write(tmp_path, one=ONE)])
+    assert "one.yaml:1 has it already" in texts(loaded, tmp_path)[0]
+
+
+def test_a_compressed_file_that_breaks_keeps_its_last_good_version(tmp_path: Path) -> None:
+    zipped(tmp_path / "one.yaml.gz", ONE)
+    first = load_policies([tmp_path])
+    (tmp_path / "one.yaml.gz").write_bytes(b"\x1f\x8b")
+    second = load_policies([tmp_path], first)
+    assert len(second.problems) == 1
+    assert attempts(second) == {"one": 2}
 
 
 def test_a_thousand_files_with_ten_thousand_routes(tmp_path: Path) -> None:

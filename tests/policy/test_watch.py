@@ -30,7 +30,7 @@ class Reloads:
 
     async def reload(self) -> None:
         self.count += 1
-        self.loaded = load_policies(self.paths, self.loaded)
+        self.loaded = load_policies(self.paths, self.loaded if self.loaded.digest else None)
 
     async def settle(self) -> LoadedPolicies:
         """Two looks: one that sees a change, and one that finds it settled."""
@@ -74,6 +74,29 @@ async def test_a_swap_of_a_config_map_is_a_change(tmp_path: Path) -> None:
     assert not loaded.problems
     assert loaded.providers[0].hosts == ("again.com",)
     assert reloads.count == 3
+
+
+async def test_a_swap_is_seen_at_whichever_step_it_is_looked_at(tmp_path: Path) -> None:
+    """And acted on with the one generation or with the other, never with half of each."""
+    mount = ConfigMap(tmp_path)
+    mount.publish(one=ONE, two=ONE.replace("one", "two"))
+    reloads = Reloads(tmp_path)
+    for _ in mount.swap(one=ONE.replace("one.com", "uno.com"), three=ONE.replace("one", "three")):
+        loaded = await reloads.settle()
+        assert loaded.problems == ()
+        hosts = {policy.provider: policy.hosts[0] for policy in loaded.providers}
+        assert hosts in ({"one": "one.com", "two": "two.com"}, {"one": "uno.com", "three": "three.com"})
+    loaded = await reloads.settle()
+    assert reloads.names() == ["one", "three"]
+
+
+async def test_a_directory_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    reloads = Reloads(tmp_path / "a", tmp_path / "b")
+    write(tmp_path / "a", one=ONE)
+    assert (await reloads.settle()).problems
+    ConfigMap(tmp_path / "b").publish(two=ONE.replace("one", "two"))
+    assert not (await reloads.settle()).problems
+    assert reloads.names() == ["one", "two"]
 
 
 async def test_a_half_written_file_waits_for_its_other_half(tmp_path: Path) -> None:

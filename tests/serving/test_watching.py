@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from sidecar.rules.cache.entry import Entry, Key, Variants
-from sidecar.serving.watching import watch_cache
+from sidecar.serving.watching import watch_cache, watch_troubles
 from sidecar.stores.shelf import Shelf
 from sidecar.stores.tier import Batch, Counts, Name, Wanted
 from sidecar.stores.tiers import Tiers
@@ -66,3 +66,10 @@ async def test_what_is_kept_is_measured() -> None:
         ("redis", "error"): 5,
     }
     await tiers.close()
+
+
+def test_what_is_done_without_is_measured() -> None:
+    meters = Meters()
+    watch_troubles(meters, lambda: {"breakers.json": "no space left on device", "memory": ""})
+
+    assert points(meters, "sidecar.troubles") == {("breakers.json",): 1, ("memory",): 0}

@@ -213,11 +213,16 @@ async def test_a_full_disk_is_read_on(tiers: Tiers, caplog: pytest.LogCaptureFix
     assert await tier.write(batch(Record(make_key(2), (make_entry(bytes(900_000)),), NOW_S + 9)))
     assert await tier.write(batch(record(3)))
     assert [line.message for line in caplog.records] == [FULL]
+    assert tier.trouble
+    tiers.clock.advance(61)
+    assert await tier.write(batch(Record(make_key(2), (make_entry(bytes(900_000)),), NOW_S + 9)))
+    assert [line.message for line in caplog.records] == [FULL], "once is enough"
     assert not tier.may_have(make_key(3))
     await tier._cache._worker.run(lambda: file._database.execute("PRAGMA max_page_count = 9999").fetchall())
     tiers.clock.advance(61)
     assert await tier.write(batch(record(3)))
     assert await tier.get(make_key(3)) == record(3).variants
+    assert tier.trouble == ""
 
 
 async def test_another_secret_starts_empty(tiers: Tiers) -> None:

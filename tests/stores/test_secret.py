@@ -38,6 +38,13 @@ def test_without_a_place_for_it_the_process_has_its_own(tmp_path: Path, caplog: 
     assert len(caplog.records) == 3
 
 
+def test_why_it_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    keep_secret(tmp_path / "gone", told.append)
+    keep_secret(tmp_path, told.append)
+    assert told == ["no such file or directory"]
+
+
 def test_a_fleet_agrees_without_a_file() -> None:
     assert fleet_secret("a") == fleet_secret("a") != fleet_secret("b")
     assert fleet_secret(None) == fleet_secret("")

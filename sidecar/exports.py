@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.address import Address
-from sidecar.cli.admin import ANYWHERE
 
 LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 CLUSTER: Final = (".svc", ".cluster.local", "$(KUBERNETES_SERVICE_HOST)")
@@ -52,7 +51,7 @@ def exports(
     variables: dict[str, str] = {}
     properties: dict[str, str] = {}
     if listen is not None:
-        to = Address("127.0.0.1" if listen.host in ANYWHERE else listen.host, listen.port)
+        to = Address(listen.near, listen.port)
         direct = tuple(dict.fromkeys((*LOCAL, *no_proxy)))
         variables |= _proxies(f"http://{userinfo}{'@' if userinfo else ''}{to}", direct)
         properties |= _java_proxies(to, direct)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from sidecar.errors import ClientError, Reason, WireError
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Headers
-from sidecar.http1.parse import Request, RequestReader, Response, ResponseReader
+from sidecar.http1.request import Request, RequestReader
+from sidecar.http1.response import Response, ResponseReader
 
 
 class Flow:
@@ -57,6 +58,18 @@ def test_cuts_change_nothing(cuts: list[int]) -> None:
     ]
     assert requests[0].body is not None
     assert requests[0].body.trailers == [(b"T", b"v")]
+
+
+SAME_BUT_FOR_VERSION = (
+    b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+    b"GET /x HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+    b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+)
+
+
+@given(st.lists(st.integers(0, len(SAME_BUT_FOR_VERSION)), max_size=12))
+def test_no_request_takes_its_version_from_its_neighbour(cuts: list[int]) -> None:
+    assert [one.version for one in read_requests(SAME_BUT_FOR_VERSION, cuts)] == ["1.1", "1.0", "1.1"]
 
 
 H = b"POST / HTTP/1.1\r\nHost: a\r\n"
@@ -214,6 +227,13 @@ def read_response(data: bytes, cuts: list[int] | None = None, *, head: bool = Fa
     for piece in cut(data, cuts or []):
         reader.feed(piece)
     return sink, reader
+
+
+@given(st.lists(st.integers(0, 120), max_size=6))
+def test_a_reply_does_not_take_its_version_from_an_interim_one(cuts: list[int]) -> None:
+    data = b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    sink, _ = read_response(data, cuts)
+    assert not sink.responses[0].keep_alive, "which is HTTP/1.0's default"
 
 
 EARLY = (

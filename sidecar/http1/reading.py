@@ -1,0 +1,177 @@
+"""What reading a request and reading a reply have in common: heads, their limits, and the fields between neighbours.
+
+llhttp does the grammar, and these files the rules that it leaves to its user. What two parsers could read differently
+is refused (RFC 9112 6.1, 11.2), whichever side sent it. llhttp refuses most of it itself; its callbacks also let pass:
+sloppy start lines, other protocols' versions, a repeated `Host`, transfer codings besides `chunked`, and codings in
+HTTP/1.0. Fields that concern one connection only never get among the end-to-end fields (RFC 9110 7.6.1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sidecar.errors import Reason
+from sidecar.http1.limits import HeadLimits
+from sidecar.http1.message import Body, Flow, Headers
+
+CONNECTION_FIELDS = frozenset(
+    (
+        b"connection",
+        b"expect",
+        b"host",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""Fields between two neighbours. `Host` is among them since each hop writes its own."""
+
+NEVER_TRAILERS = CONNECTION_FIELDS | {b"content-length", b"trailer"}
+"""Framing and routing cannot come after the body that they frame (RFC 9110 6.5.1)."""
+
+KEPT_THOUGH_NAMED = frozenset((b"content-length", b"content-type", b"cache-control", b"authorization", b"cookie"))
+"""Fields that `Connection` cannot strip: a peer that names them wants the next hop to misread the message."""
+VERSIONS = frozenset(("1.0", "1.1"))
+
+
+class Reader:
+    """What requests and replies have in common. `_refuse` raises this side's exception."""
+
+    __slots__ = (
+        "_begun", "_body", "_carry", "_first", "_flow", "_fresh", "_headers", "_hop", "_hops", "_limits", "_parser",
+        "_size_bytes", "_start", "in_head",
+    )  # fmt: skip
+
+    def __init__(self, flow: Flow, limits: HeadLimits) -> None:
+        self._flow = flow
+        self._parser: Any = None
+        self._limits = limits
+        self._headers = Headers()
+        self._hop: dict[bytes, bytes] = {}
+        self._start = b""
+        """The part of the start line that is text: a request's target, a reply's phrase."""
+        self._carry = b""
+        """What was read since the reads that the present head began in, for a look at its start line."""
+        self._body: Body | None = None
+        self._size_bytes = 0
+        self._begun = 0
+        self._hops = 0
+        self._fresh = True
+        """The present read began between two messages."""
+        self._first = False
+        """Nothing stands before the present head in `_carry`."""
+        self.in_head = False
+        """True from a head's first byte to its last."""
+
+    def on_message_begin(self) -> None:
+        self._headers = Headers()
+        self._hop = {}
+        self._start = b""
+        self._size_bytes = 0
+        self._begun += 1
+        self._first = self._fresh and self._begun == 1
+        self._hops = 0
+        self.in_head = True
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """The most frequent callback, so `Headers.append` is written out here."""
+        if not self.in_head:
+            self._on_trailer(name, value)
+            return
+        key = name.lower()
+        if key in CONNECTION_FIELDS:
+            index = self._hop
+            self._hops += 1
+        else:
+            index = self._headers.index
+            self._headers.fields.append((name, value))
+        if key in index:
+            index[key] += b", " + value
+        else:
+            index[key] = value
+
+    def _on_trailer(self, name: bytes, value: bytes) -> None:
+        body = self._body
+        if body is None or name.lower() in NEVER_TRAILERS:
+            return
+        if body.trailers is None:
+            body.trailers = []
+        body.trailers.append((name, value))
+        if len(body.trailers) > self._limits.fields:
+            self._refuse(Reason.HEAD_TOO_LARGE, f"more than {self._limits.fields} trailer fields")
+
+    def _strip_named(self, headers: Headers) -> frozenset[bytes]:
+        """Remove what `Connection` names, and give the names."""
+        value = self._hop.get(b"connection")
+        if value is None:
+            return NOTHING
+        known = USUAL_CONNECTIONS.get(value)
+        if known is not None:
+            return known
+        names = frozenset(token.strip().lower() for token in value.split(b","))
+        for name in names - KEPT_THOUGH_NAMED:
+            headers.remove(name)
+        return names
+
+    def _check_head(self, headers: Headers) -> None:
+        """Hold a complete head against its limits."""
+        if len(headers.fields) + self._hops > self._limits.fields:
+            self._refuse(Reason.HEAD_TOO_LARGE, f"more than {self._limits.fields} header fields")
+        if self._size_bytes + len(self._carry) > self._limits.bytes:
+            # The reads may have brought more than this head, so weigh the head itself.
+            weight = sum(len(name) + len(value) + 4 for name, value in headers.fields)
+            if weight > self._limits.bytes:
+                self._refuse(Reason.HEAD_TOO_LARGE, f"a head of more than {self._limits.bytes} bytes")
+
+    def _check_progress(self, data: bytes) -> None:
+        """Count a read that ended within a head. One in which the head began behind another message is bounded by the
+        size of a read."""
+        if not self._begun or self._first:
+            self._size_bytes += len(data)
+            if self._size_bytes > self._limits.bytes:
+                self._refuse(Reason.HEAD_TOO_LARGE, f"a head of more than {self._limits.bytes} bytes")
+
+    def _chunked(self, version: str) -> bool:
+        coding = self._hop.get(b"transfer-encoding")
+        if coding is None:
+            return False
+        if coding.strip().lower() != b"chunked":
+            self._refuse(Reason.BAD_REQUEST, "a Transfer-Encoding other than chunked")
+        if version != "1.1":
+            self._refuse(Reason.BAD_REQUEST, "Transfer-Encoding in HTTP/1.0")
+        return True
+
+    def release(self) -> None:
+        """The connection is gone: break the circles, so that nothing of it waits for the collector of garbage."""
+        self._parser = None
+        self._flow = NOBODY
+
+    def _refuse(self, reason: Reason, detail: str) -> None:
+        raise NotImplementedError
+
+
+class _Nobody:
+    """Stands where a connection was."""
+
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abandon(self) -> None: ...
+    def on_interim(self, status: int, phrase: bytes, headers: Headers) -> None: ...
+    def on_response(self, response: object) -> None: ...
+    def on_complete(self) -> None: ...
+
+
+NOBODY = _Nobody()
+
+
+NOTHING: frozenset[bytes] = frozenset()
+USUAL_CONNECTIONS: dict[bytes, frozenset[bytes]] = {
+    b"keep-alive": frozenset((b"keep-alive",)),
+    b"Keep-Alive": frozenset((b"keep-alive",)),
+    b"close": frozenset((b"close",)),
+}
