@@ -11,7 +11,7 @@ ARGS ?=
 ROUNDS ?= 3
 SECONDS ?= 5
 
-.PHONY: help run demo test check format bench wheel lock clean
+.PHONY: help run demo test check format bench image wheel lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -40,6 +40,10 @@ format: $(INSTALLED) ## rewrite the sources as `make check` wants them
 bench: $(BENCH_INSTALLED) $(COMPILED) ## compare with Envoy, nginx and aiohttp: make bench ROUNDS=3 SECONDS=5 ARGS=--quick
 	@exec $(BIN)/python -m tests.bench --rounds $(ROUNDS) --seconds $(SECONDS) $(ARGS)
 
+ENGINE ?= podman
+image: ## build the image sidecar:dev: make image ENGINE=docker ARGS="--build-arg PYTHON=python:3.13-slim"
+	$(ENGINE) build --network=host --tag sidecar:dev $(ARGS) .
+
 wheel: $(COMPILED) ## build the compiled wheel into dist/ and test it (needs a C compiler)
 	cp -r tests docs pyproject.toml $(dir $(COMPILED))
 	cd $(dir $(COMPILED)) && $(abspath $(BIN))/python -m pytest -n 2 tests/http1 tests/intercept tests/rules tests/steps tests/wire
@@ -60,8 +64,10 @@ lock: $(INSTALLED) ## resolve the lock files anew: make lock ARGS=--upgrade
 	$(PIP) install uv
 	$(COMPILE) $(ARGS) --all-extras pyproject.toml -o requirements.lock
 	printf 'hatchling\neditables\n' | $(COMPILE) $(ARGS) --all-extras pyproject.toml - --group dev -c requirements.lock -o requirements-dev.lock
+	printf 'hatchling\nmypy\nsetuptools\ntypes-pyyaml\n' | $(COMPILE) $(ARGS) - -c requirements-dev.lock -o requirements-build.lock
 	$(COMPILE) $(ARGS) --group bench -o requirements-bench.lock
 	$(COMPILE) $(ARGS) tests/clients/requirements.in -o tests/clients/requirements.lock
+	$(COMPILE) $(ARGS) k8s/example/app/requirements.in -o k8s/example/app/requirements.lock
 
 clean: ## remove everything that make has made
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache bench-out build dist
