@@ -15,8 +15,8 @@ from typing import Any, final
 
 from sidecar.errors import Reason, WireError
 
-RECORD_BYTES = 16 * 1024
-"""The most that a record carries (RFC 8446 5.1), and so the most that one read of OpenSSL's gives."""
+MORE_THAN_A_RECORD = 16 * 1024 + 1
+"""A record carries a byte less at the most (RFC 8446 5.1), and a read of OpenSSL's gives what one carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,15 @@ class TlsState:
             return b""
         pieces: list[bytes] = []
         try:
-            while plain := tls.read(RECORD_BYTES):
+            # No more than came, nearly always, and memory of the right size is cheaper.
+            size = min(len(data), MORE_THAN_A_RECORD) or MORE_THAN_A_RECORD
+            while plain := tls.read(size):
                 pieces.append(plain)
-                if not incoming.pending:
-                    # Nearly always after one round; another would cost an exception to say "no more". A read takes a
-                    # record whole, so nothing of it waits inside OpenSSL.
+                if len(plain) < size and not incoming.pending:
+                    # Nearly always after one round; another would cost an exception to say "no more". A read that could
+                    # have given more took a record whole, so nothing of it waits inside OpenSSL.
                     break
+                size = MORE_THAN_A_RECORD
             else:
                 self.closed_cleanly = True
         except ssl.SSLWantReadError:

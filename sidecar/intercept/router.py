@@ -29,7 +29,7 @@ FAULT = "a fault of the sidecar's own; its log has the cause under this id"
 
 def new_id() -> str:
     """16 hex digits, not all of them zero, so that it can be a span's id too."""
-    return "%016x" % (getrandbits(64) or 1)
+    return (getrandbits(64) or 1).to_bytes(8, "big").hex()
 
 
 class Connection(Protocol):

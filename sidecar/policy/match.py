@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _NEVER = 1 << 62
 """An order behind every route's."""
+PERCENT, BACKSLASH = b"%\\"
+"""As numbers: a search for bytes among bytes first finds out, by an exception, that they are none."""
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:2[Ff]|5[Cc]|00)")
 
 
@@ -110,7 +112,7 @@ class RouteIndex(Generic[T]):
         if root.first == _NEVER or target[:1] != b"/":
             return self._otherwise
         path = target.partition(b"?")[0]
-        if b"%" in path or b"/." in path or b"\\" in path:
+        if PERCENT in path or BACKSLASH in path or path.find(b"/.") >= 0:
             parts = _decoded(path)
             if parts is None:
                 return self._otherwise

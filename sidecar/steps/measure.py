@@ -65,7 +65,7 @@ class MeasureAttempts:
             if trace is not None:
                 # Without a span of its own, an attempt is known by the call's id: random, and the one that we log.
                 if trace.sampled and spans:
-                    span_id = f"{getrandbits(64) or 1:016x}"
+                    span_id = (getrandbits(64) or 1).to_bytes(8, "big").hex()
                 elif not own_ids and trace.parent_id is not None:
                     span_id = trace.parent_id
                 fields = call.attempt_fields

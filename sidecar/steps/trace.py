@@ -52,7 +52,7 @@ class TraceCalls:
             if given is not None or b"tracestate" in headers:
                 call.trace = _continued(call, given, sample)
             if call.trace is None and mint:
-                trace_id = f"{getrandbits(128) or 1:032x}"
+                trace_id = (getrandbits(128) or 1).to_bytes(16, "big").hex()
                 call.trace = Trace(trace_id, None, sample(trace_id, None))
             began(call)
             try:
