@@ -48,7 +48,7 @@ from mypyc.build import mypycify
 from setuptools import Distribution
 
 out, *modules = sys.argv[1:]
-extensions = mypycify(modules, opt_level="3", debug_level="0", target_dir=f"{out}/c", group_name="sidecar")
+extensions = mypycify(modules, opt_level="2", debug_level="0", target_dir=f"{out}/c", group_name="sidecar")
 command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
 command.build_lib, command.build_temp = f"{out}/lib", f"{out}/tmp"
 command.ensure_finalized()
@@ -73,8 +73,10 @@ class CompileHotPath(BuildHookInterface[Any]):
             for path in sorted(root.glob(pattern))
             if path.name not in NOT_HOT
         ]
-        # No warnings: following the flow of 440,000 generated lines for them takes four times as long as compiling.
-        environ = os.environ | {"MYPYPATH": str(root), "CFLAGS": f"{os.environ.get('CFLAGS', '')} -w"}
+        # No warnings: following the flow of 440,000 generated lines for them takes four times as long as compiling. No
+        # symbols for others to link with: a sixth of the library would be their names.
+        flags = f"{os.environ.get('CFLAGS', '')} -w -fvisibility=hidden"
+        environ = os.environ | {"MYPYPATH": str(root), "CFLAGS": flags}
         subprocess.run([sys.executable, "-c", COMPILE, str(out), *modules], cwd=root, env=environ, check=True)
         for library in (out / "lib").rglob("*.so"):
             build_data["force_include"][str(library)] = str(library.relative_to(out / "lib"))

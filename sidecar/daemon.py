@@ -24,6 +24,7 @@ from sidecar.clock import LoopClock
 from sidecar.http1.server import Server
 from sidecar.intercept.door import Credentials, Door
 from sidecar.intercept.router import Router, refuse
+from sidecar.lean import import_without
 from sidecar.policy.compile import CacheGround, Ports, routes_of
 from sidecar.policy.files import shipped_policies
 from sidecar.policy.keep import Keep
@@ -293,6 +294,7 @@ class Daemon:
     async def _serve_admin(self, admin_socket: socket.socket) -> AppRunner:
         # Imported here, since it takes a third of the whole start: whoever calls or probes meanwhile waits in the
         # listeners' queues and is not refused. Not in a thread, whose memory arena would cost 4 MiB for good.
+        _import_admin()
         from aiohttp import web  # noqa: PLC0415
 
         from sidecar.admin.app import make_app  # noqa: PLC0415
@@ -362,7 +364,8 @@ class Daemon:
 
 
 def _import_admin() -> None:
-    """Ahead of its time, where a child has to be waited for anyway."""
+    """Also ahead of its time, where a child has to be waited for anyway."""
+    import_without("frozenlist", "frozenlist._frozenlist")
     import sidecar.admin.app  # noqa: F401, PLC0415
 
 

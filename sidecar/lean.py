@@ -1,7 +1,8 @@
 """Importing a library without a companion that it looks for and that is not needed from it.
 
 Redis's client is one: pybreaker and aiocache import it wherever it is installed, which takes a daemon that has no Redis
-about 80 ms and 10 MiB.
+about 80 ms and 10 MiB. The extension of aiohttp's frozenlist is another: for lists that a daemon makes once, it brings
+C++'s runtime, 1.4 MiB.
 """
 
 from __future__ import annotations
