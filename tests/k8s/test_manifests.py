@@ -166,11 +166,11 @@ def test_probes_ask_where_the_admin_port_is(name: str, made: Made) -> None:
 
 def probed(container: Object) -> dict[str, int]:
     """Paths, and the ports that the sidecar's own setting must agree with."""
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     env = {one["name"]: one.get("value", "") for one in container["env"]}
     port = int(env["SIDECAR_ADMIN"].rpartition(":")[2])
     asked = [container[probe]["httpGet"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
-    assert [ports[one["port"]] for one in asked] == [port] * 3
+    assert [one["port"] for one in asked] == [port] * 3, "by number: a mesh leaves ports alone by that"
+    assert {"name": names.ADMIN_PORT_NAME, "containerPort": port} in container["ports"], "for the PodMonitor"
     return {one["path"]: port for one in asked}
 
 
