@@ -8,7 +8,7 @@ HTTP/1.0. Fields that concern one connection only never get among the end-to-end
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, final
 
 from sidecar.errors import Reason
 from sidecar.http1.limits import HeadLimits
@@ -37,6 +37,32 @@ NEVER_TRAILERS = CONNECTION_FIELDS | {b"content-length", b"trailer"}
 KEPT_THOUGH_NAMED = frozenset((b"content-length", b"content-type", b"cache-control", b"authorization", b"cookie"))
 """Fields that `Connection` cannot strip: a peer that names them wants the next hop to misread the message."""
 VERSIONS = frozenset(("1.0", "1.1"))
+
+
+@final
+class FieldName:
+    """What is known of a field by its name, as one peer writes it."""
+
+    __slots__ = ("hop", "key", "name")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.key = name.lower()
+        self.hop = self.key in CONNECTION_FIELDS
+
+
+KNOWN_NAMES: dict[bytes, FieldName] = {}
+"""Peers write few names, over and over: each is lowered and hashed once, and messages share it."""
+MOST_KNOWN = 1024
+LONGEST_KNOWN = 64
+
+
+def learn_name(name: bytes) -> FieldName:
+    """Bounded, so that a peer that makes names up gains nothing."""
+    known = FieldName(name)
+    if len(KNOWN_NAMES) < MOST_KNOWN and len(name) <= LONGEST_KNOWN:
+        KNOWN_NAMES[name] = known
+    return known
 
 
 class Reader:
@@ -83,13 +109,16 @@ class Reader:
         if not self.in_head:
             self._on_trailer(name, value)
             return
-        key = name.lower()
-        if key in CONNECTION_FIELDS:
+        known = KNOWN_NAMES.get(name)
+        if known is None:
+            known = learn_name(name)
+        key = known.key
+        if known.hop:
             index = self._hop
             self._hops += 1
         else:
             index = self._headers.index
-            self._headers.fields.append((name, value))
+            self._headers.fields.append((known.name, value))
         if key in index:
             index[key] += b", " + value
         else:

@@ -104,17 +104,9 @@ def image(site: Site, policies: Path | None = None) -> Peer:
     daemon = _daemon(site, "image", ROOT, policies)
     container = f"bench-{daemon.port}"
     # As root, since the bench's files are the caller's; on the host's network, as all others are.
-    flags = [
-        "--rm",
-        "--name",
-        container,
-        "--network",
-        "host",
-        "--user",
-        "0",
-        "--volume",
-        f"{site.folder}:{site.folder}",
-    ]
+    flags = ["--rm", "--name", container, "--network", "host", "--user", "0"]
+    for folder in (site.folder, ROOT / "policies"):
+        flags += ["--volume", f"{folder}:{folder}"]
     flags += [f"--env={name}={value}" for name, value in daemon.environ.items() if name != "PYTHONPATH"]
     return replace(daemon, argv=["podman", "run", *flags, IMAGE, *daemon.argv[4:]], environ={}, container=container)
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sidecar.errors import ClientError, Reason, WireError
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Headers
+from sidecar.http1.reading import KNOWN_NAMES, LONGEST_KNOWN, MOST_KNOWN
 from sidecar.http1.request import Request, RequestReader
 from sidecar.http1.response import Response, ResponseReader
 
@@ -323,3 +324,15 @@ def test_an_upgrade_gives_its_first_bytes() -> None:
     reader.feed_raw(rest)
     reader.finish_raw()
     assert sink.responses[0].body.whole() == b"raw"
+
+
+def test_names_are_shared_up_to_a_bound() -> None:
+    one, other = (read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-Shared-Name: 1\r\n\r\n")[0] for _ in range(2))
+    assert one.headers.fields[0][0] is other.headers.fields[0][0]
+    made_up = b"GET / HTTP/1.1\r\nHost: a\r\n%b: 1\r\nx-SHARED-name: 2\r\n\r\n" % (b"X-" + b"y" * LONGEST_KNOWN)
+    (request,) = read_requests(made_up)
+    assert request.headers.get(b"x-shared-name") == b"2"
+    assert request.headers.get(b"x-" + b"y" * LONGEST_KNOWN) == b"1"
+    for number in range(2 * MOST_KNOWN):
+        assert read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-%d: 1\r\n\r\n" % number)[0].headers.get(b"x-%d" % number)
+    assert len(KNOWN_NAMES) <= MOST_KNOWN
