@@ -109,7 +109,12 @@ def parse_size_or_off(text: str) -> int | None:
 
 
 def parse_size_or_auto(text: str) -> int | None:
-    return None if text.lower() == "auto" else parse_some_bytes(text)
+    if text.lower() == "auto":
+        return None
+    try:
+        return parse_some_bytes(text)
+    except NotUnderstood as error:
+        raise NotUnderstood(f"{error.expected}, or auto", "" if text == "0" else error.hint) from None
 
 
 def parse_redis(text: str) -> str:

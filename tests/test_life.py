@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from tests.providers import Stage
-from tests.real import need
+from tests.real import lacking, need
 from tests.test_daemon import CLEAN, until
 
 ROOT = Path(__file__).parent.parent
@@ -304,7 +304,7 @@ def volume(pod: Pod) -> tuple[Pod, Callable[..., None]]:
     unshare = [need("unshare"), "--mount", "--propagation", "private"]
     tried = subprocess.run([*unshare, "mount", "-t", "tmpfs", "tmpfs", str(pod.home)], capture_output=True, check=False)
     if tried.returncode != 0:
-        pytest.skip(f"no volume can be mounted here: {tried.stderr.decode().strip()}")
+        lacking(f"no volume can be mounted here: {tried.stderr.decode().strip()}")
     pod.state.mkdir()
     script = f"mount -t tmpfs -o size=1M tmpfs '{pod.state}' && exec \"$@\""
     pod.start(within=(*unshare, "sh", "-c", script, "sh"))

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sidecar.authority.files import PUBLIC, replace_if_other, sweep
 from sidecar.errors import SettingsError
+from sidecar.files import PUBLIC, replace_if_other, sweep
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
 from sidecar.authority.ca import NOTHING, Issuer, certifies, constraint_of, in_force, pem, sign_own
-from sidecar.authority.files import PRIVATE, PUBLIC, replace, sweep
 from sidecar.authority.names import Hosts, fewest
 from sidecar.authority.record import CERT_FILE, KEY_FILE, stamps
+from sidecar.files import PRIVATE, PUBLIC, replace, sweep
 
 log = logging.getLogger(__name__)
 

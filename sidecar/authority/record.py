@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.authority.files import PRIVATE, replace_if_other, stamp
 from sidecar.authority.names import Constraint, Hosts
+from sidecar.files import PRIVATE, replace_if_other, stamp
 
 RECORD_FILE: Final = "authority.json"
 KEY_FILE: Final = "ca.key"

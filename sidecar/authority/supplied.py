@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from sidecar.authority.ca import Issuer, PrivateKey, certifies, constraint_of, in_force, self_signed
-from sidecar.authority.files import stamp
 from sidecar.authority.names import Hosts
 from sidecar.authority.record import ROOT_FILE, stamps
 from sidecar.errors import SettingsError
+from sidecar.files import stamp
 
 log = logging.getLogger(__name__)
 

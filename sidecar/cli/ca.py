@@ -128,7 +128,7 @@ def _formed(form: str, own: str, bundle: str, password: str | None) -> bytes:
 
 
 def _write(output: Path, data: bytes) -> None:
-    from sidecar.authority.files import PUBLIC, replace
+    from sidecar.files import PUBLIC, replace
 
     try:
         replace(output, data, PUBLIC)

@@ -19,11 +19,11 @@ from typing import Any, Final
 
 import click
 
-from sidecar.address import Address
+from sidecar.address import Address, parse_address
 from sidecar.cli.admin import ask
 from sidecar.cli.diagnosis import Diagnosis, Seen, diagnose
 from sidecar.cli.env import own_userinfo, variables_of, way_options
-from sidecar.cli.options import admin_option, read_address
+from sidecar.cli.options import admin_option, read
 from sidecar.cli.processes import Processes, closed
 from sidecar.cli.report import lines
 from sidecar.exports import BUNDLE
@@ -47,7 +47,7 @@ Calls = dict[str, Mapping[str, Any]]
 @admin_option
 @click.option(
     "--redirected",
-    callback=read_address,
+    callback=read(parse_address),
     metavar="HOST:PORT",
     envvar="SIDECAR_TRANSPARENT",
     default="0.0.0.0:7603",

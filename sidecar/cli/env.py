@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import click
 
-from sidecar.address import Address
-from sidecar.cli.options import read_address
+from sidecar.address import Address, parse_address
+from sidecar.cli.options import read
 from sidecar.exports import BUNDLE, CLUSTER, SHELLS, TRUST_STORE, exports, for_container, for_shell
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -35,7 +35,7 @@ def way_options(command: Command) -> Command:
 WAY: Final = (
     click.option(
         "--listen",
-        callback=read_address,
+        callback=read(parse_address),
         metavar="HOST:PORT",
         envvar="SIDECAR_LISTEN",
         default="127.0.0.1:7600",

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from sidecar.cli.options import read
 from sidecar.kube.annotations import INJECT, VOCABULARY, Annotation, Defaults
-from sidecar.policy.units import NotUnderstood
 
 STDIN = "-"
 EPILOG = """Exits with 0; with 1 and everything that is in the way, on stderr, and nothing on stdout, when a pod
@@ -19,19 +19,15 @@ cannot get the sidecar or a text is no YAML; with 2 when an option is not fit.""
 def of_pods(annotation: Annotation) -> click.Option:
     """The flag that says what counts where a pod has no such annotation."""
 
-    def read(ctx: click.Context, param: click.Parameter, value: str) -> str:
-        try:
-            if value:
-                annotation.parse(value)
-        except NotUnderstood as error:
-            hint = f"; {error.hint}" if error.hint else ""
-            raise click.BadParameter(f"expected {error.expected}, got {value!r}{hint}", ctx, param) from None
+    def checked(value: str) -> str:
+        if value:
+            annotation.parse(value)
         return value
 
     default = annotation.shown.replace("`", "") or annotation.default
     return click.Option(
         [annotation.flag, annotation.field],
-        callback=read,
+        callback=read(checked),
         default="",
         metavar=annotation.form.replace("`", "").replace(", ", "|"),
         help=annotation.help.replace("`", "") + (f"  [default: {default}]" if default else ""),

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
 
 import click
 
-from sidecar.address import Address, parse_address
+from sidecar.address import parse_address
 from sidecar.policy.units import NotUnderstood
 
+T = TypeVar("T")
 
-def read_address(ctx: click.Context, param: click.Parameter, value: str) -> Address:
-    """A click callback."""
-    try:
-        return parse_address(value)
-    except NotUnderstood as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        raise click.BadParameter(f"expected {error.expected}, got {value!r}{hint}", ctx, param) from None
+
+def read(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """A click callback, of what raises `NotUnderstood`."""
+
+    def callback(ctx: click.Context, param: click.Parameter, value: str) -> T:
+        try:
+            return parse(value)
+        except NotUnderstood as error:
+            hint = f"; {error.hint}" if error.hint else ""
+            raise click.BadParameter(f"expected {error.expected}, got {value!r}{hint}", ctx, param) from None
+
+    return callback
 
 
 admin_option: Final = click.option(
     "--admin",
-    callback=read_address,
+    callback=read(parse_address),
     metavar="HOST:PORT",
     envvar="SIDECAR_ADMIN",
     default="127.0.0.1:7601",

@@ -15,8 +15,8 @@ from typing import Any, Final
 import click
 
 from sidecar.address import Address
-from sidecar.cli.options import admin_option
-from sidecar.policy.units import NotUnderstood, parse_duration
+from sidecar.cli.options import admin_option, read
+from sidecar.policy.units import parse_duration
 
 TRY_S: Final = 0.8
 """Less than the second that kubelet gives a probe by default, so that the reason is told before it is killed."""
@@ -30,20 +30,16 @@ class No(Exception):  # noqa: N818 - an answer, as YES is
     """Why not."""
 
 
-def read_wait(ctx: click.Context, param: click.Parameter, value: str) -> float:
-    """A click callback."""
-    try:
-        return parse_duration(value)
-    except NotUnderstood as error:
-        hint = f"; {error.hint}" if error.hint else ""
-        raise click.BadParameter(f"expected {error.expected}, got {value!r}{hint}", ctx, param) from None
-
-
 @click.command(short_help="Ask a running daemon whether it has started, is ready, or is alive.")
 @click.argument("question", type=click.Choice(list(PATHS)))
 @admin_option
 @click.option(
-    "--wait", "wait_s", callback=read_wait, metavar="DURATION", default="0s", help="Ask again for so long.  [0s]"
+    "--wait",
+    "wait_s",
+    callback=read(parse_duration),
+    metavar="DURATION",
+    default="0s",
+    help="Ask again for so long.  [0s]",
 )
 def probe(*, question: str, admin: Address, wait_s: float) -> None:
     """Ask a running daemon whether it has started, is ready, or is alive.

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Any, final
 
+import httptools
+
 from sidecar.errors import Reason
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Body, Flow, Headers
@@ -93,6 +95,22 @@ class Reader:
         """Nothing stands before the present head in `_carry`."""
         self.in_head = False
         """True from a head's first byte to its last."""
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Give `data` to the parser, which calls back; None, or what follows an upgrade, not parsed."""
+        self._fresh = not self.in_head and self._body is None
+        self._begun = 0
+        self._carry = self._carry + data if self._carry else data
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._carry = b""
+            return data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            raise self._malformed(error) from None
+        if not self.in_head:
+            self._carry = b""
+        return None
 
     def on_message_begin(self) -> None:
         self._headers = Headers()
@@ -179,6 +197,10 @@ class Reader:
         """The connection is gone: break the circles, so that nothing of it waits for the collector of garbage."""
         self._parser = None
         self._flow = NOBODY
+
+    def _malformed(self, error: Exception) -> Exception:
+        """What to raise for what llhttp refused, or a callback did."""
+        raise NotImplementedError
 
     def _refuse(self, reason: Reason, detail: str) -> None:
         raise NotImplementedError

@@ -64,22 +64,11 @@ class RequestReader(Reader):
 
     def feed(self, data: bytes) -> bytes | None:
         """Parse; gives None, or what follows an upgrade request's head, not parsed."""
-        self._fresh = not self.in_head and self._body is None
-        self._begun = 0
-        self._carry = self._carry + data if self._carry else data
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._carry = b""
-            return data[upgrade.args[0] :]
-        except httptools.HttpParserError as error:
-            raise self._error or ClientError(Reason.BAD_REQUEST, f"this is not HTTP/1.1: {error}") from None
+        rest = self._parse(data)
         if self.in_head:
             self._check_length(self._start)
             self._check_progress(data)
-        else:
-            self._carry = b""
-        return None
+        return rest
 
     def resume(self) -> None:
         """After an upgrade request that was not upgraded: what follows is HTTP again."""
@@ -183,6 +172,9 @@ class RequestReader(Reader):
         if self._body is not None:
             self._body.fail(error)
             self._body = None
+
+    def _malformed(self, error: Exception) -> Exception:
+        return self._error or ClientError(Reason.BAD_REQUEST, f"this is not HTTP/1.1: {error}")
 
     def _refuse(self, reason: Reason, detail: str) -> None:
         self._error = ClientError(reason, detail)

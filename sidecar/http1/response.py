@@ -75,26 +75,15 @@ class ResponseReader(Reader):
 
     def feed(self, data: bytes) -> bytes | None:
         """Parse; gives None, or the first bytes of another protocol after a 101."""
-        self._fresh = not self.in_head and self._body is None
-        self._begun = 0
-        self._carry = self._carry + data if self._carry else data
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._carry = b""
-            return data[upgrade.args[0] :]
-        except httptools.HttpParserError as error:
-            raise self._error or WireError(Reason.REPLY_MALFORMED, f"the reply is not HTTP/1.1: {error}") from None
+        rest = self._parse(data)
         if self.in_head:
             self._check_progress(data)
-            return None
-        self._carry = b""
-        if self._bodiless:
+        elif self._bodiless:
             # llhttp would wait for the body that the head announces.
             self._bodiless = False
             self._parser = httptools.HttpResponseParser(self)
             self._sink.on_complete()
-        return None
+        return rest
 
     def on_status(self, phrase: bytes) -> None:
         self._start = self._start + phrase if self._start else phrase
@@ -196,6 +185,9 @@ class ResponseReader(Reader):
     def release(self) -> None:
         super().release()
         self._sink = NOBODY
+
+    def _malformed(self, error: Exception) -> Exception:
+        return self._error or WireError(Reason.REPLY_MALFORMED, f"the reply is not HTTP/1.1: {error}")
 
     def _refuse(self, reason: Reason, detail: str) -> None:
         if reason is Reason.HEAD_TOO_LARGE:

@@ -14,8 +14,8 @@ import os
 from pathlib import Path
 from typing import Final
 
-from sidecar.authority.files import PRIVATE, replace, sweep
 from sidecar.clock import Alarm, Clock
+from sidecar.files import PRIVATE, replace, sweep
 from sidecar.policy.keep import Keep
 from sidecar.policy.memory import Memories, NotMemories, decode, encode
 

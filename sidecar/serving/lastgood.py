@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from sidecar.authority.files import PRIVATE, replace_if_other, sweep
+from sidecar.files import PRIVATE, replace_if_other, sweep
 from sidecar.policy.files import read_policy
 from sidecar.policy.sources import LoadedPolicies, PolicyFile, restore_policies
 

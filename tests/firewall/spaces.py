@@ -9,9 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.real import need
+from tests.real import lacking, need
 
 ROOT = Path(__file__).parents[2]
 POD = ("192.0.2.1", "2001:db8::1")
@@ -36,7 +34,7 @@ class Namespace:
         except BrokenPipeError:
             echoed = ""
         if echoed != "ready":
-            pytest.skip(f"no network namespace can be made here: {self._holder.communicate()[1].strip()}")
+            lacking(f"no network namespace can be made here: {self._holder.communicate()[1].strip()}")
         self.pid = self._holder.pid
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -105,7 +103,7 @@ class Spaces:
     def _ip(space: Namespace, words: str) -> None:
         done = space.run(need("ip"), *words.split())
         if done.returncode:
-            pytest.skip(f"no network can be made here: `ip {words}`: {done.stderr.strip()}")
+            lacking(f"no network can be made here: `ip {words}`: {done.stderr.strip()}")
 
     def serve(self) -> None:
         """A provider on every port that a test dials, and in the pod the sidecar's stand-ins and a neighbour."""

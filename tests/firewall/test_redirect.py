@@ -11,7 +11,7 @@ import pytest
 from sidecar.firewall.machine import ThisMachine
 from sidecar.firewall.rules import SIDECAR_UID
 from tests.firewall.spaces import POD, PROVIDER, SPARED, Namespace, Spaces
-from tests.real import need
+from tests.real import lacking, need
 
 ONE_RULE = "-w 5 -t nat -A OUTPUT -p tcp -m owner --uid-owner 1 -j REDIRECT --to-ports 2"
 PROBES = {
@@ -63,7 +63,7 @@ def working(tool: str) -> str:
             program, *words = command.split()
             done = probe.run(need(program), *words)
             if done.returncode:
-                pytest.skip(f"this kernel has no NAT for {tool}: {done.stderr.strip()}")
+                lacking(f"this kernel has no NAT for {tool}: {done.stderr.strip()}")
     finally:
         probe.close()
     return tool
@@ -207,6 +207,6 @@ def test_a_foreign_namespace_is_not_ours_to_change() -> None:
     finally:
         space.close()
     if done.stderr.startswith("unshare:"):
-        pytest.skip(f"no user namespace can be made here: {done.stderr.strip()}")
+        lacking(f"no user namespace can be made here: {done.stderr.strip()}")
     assert done.returncode == 1
     assert done.stderr.startswith("sidecar: nft may not change the firewall (")

@@ -8,7 +8,7 @@ from threading import Event, Thread
 
 import pytest
 
-from sidecar.authority.files import PRIVATE, PUBLIC, replace, replace_if_other, sweep
+from sidecar.files import PRIVATE, PUBLIC, replace, replace_if_other, sweep
 
 
 def mode(path: Path) -> int:
