@@ -296,6 +296,7 @@ class Settings:
             credentials=True,
         ),
     ] = field(repr=False)
+    redis_timeout_s: Annotated[float, _some_time("5ms", help="How long a call waits for what `--redis` has kept.")]
     cache_secret: Annotated[
         str | None,
         Setting(

@@ -40,6 +40,7 @@ VALUES = {
     "cache_memory_bytes": ("8MiB", 8388608),
     "cache_disk_bytes": ("1GiB", 1073741824),
     "redis": ("rediss://u:p@cache.test:6380/1?x=1", "rediss://u:p@cache.test:6380/1?x=1"),
+    "redis_timeout_s": ("20ms", 0.02),
     "cache_secret": ("sixteen characters", "sixteen characters"),
     "ca_dir": ("/shared/ca", Path("/shared/ca")),
     "ca_cert": ("/ca/tls.crt", Path("/ca/tls.crt")),
@@ -62,7 +63,7 @@ def test_the_defaults_are_those_of_the_product() -> None:
     assert (settings.drain_s, settings.replay_bytes, settings.max_body_bytes) == (25.0, 65536, None)
     assert settings.admin_token is None
     assert (settings.cache_memory_bytes, settings.cache_disk_bytes) == (None, 256 * 1024**2)
-    assert (settings.redis, settings.cache_secret) == (None, None)
+    assert (settings.redis, settings.redis_timeout_s, settings.cache_secret) == (None, 0.005, None)
 
 
 def test_every_setting_has_a_value_in_these_tests() -> None:

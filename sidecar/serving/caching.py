@@ -34,6 +34,8 @@ class StoreSettings:
     state: Path
     redis: str | None = field(repr=False)
     """A URL, password and all."""
+    redis_timeout_s: float
+    """How long a call waits for it."""
     secret: str | None = field(repr=False)
     """What the fleet signs its entries with."""
 
@@ -112,7 +114,7 @@ class Caching:
         if settings.redis is not None:
             from sidecar.stores.redis import RedisTier  # noqa: PLC0415
 
-            tiers.append(RedisTier(settings.redis, codec, self._clock))
+            tiers.append(RedisTier(settings.redis, codec, self._clock, settings.redis_timeout_s))
         if settings.disk_bytes is not None:
             from sidecar.stores.disk import DiskTier  # noqa: PLC0415
 

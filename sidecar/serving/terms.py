@@ -37,7 +37,14 @@ def server_limits(settings: Settings) -> ServerLimits:
 
 
 def store_settings(settings: Settings, memory_bytes: int) -> StoreSettings:
-    return StoreSettings(memory_bytes, settings.cache_disk_bytes, settings.state, settings.redis, settings.cache_secret)
+    return StoreSettings(
+        memory_bytes,
+        settings.cache_disk_bytes,
+        settings.state,
+        settings.redis,
+        settings.redis_timeout_s,
+        settings.cache_secret,
+    )
 
 
 def credential_secret(state: Path) -> bytes:

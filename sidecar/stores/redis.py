@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S: Final = 0.005
 READS_AT_ONCE: Final = 64
 HEAD_BYTES: Final = 16 * 1024
 MOST_TTL_S: Final = 30 * 86_400.0
@@ -38,7 +37,7 @@ class RedisTier:
 
     name: str = "redis"
 
-    def __init__(self, url: str, codec: Codec, clock: Clock, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, url: str, codec: Codec, clock: Clock, patience_s: float) -> None:
         self.counts = Counts()
         self.patience_s: float = patience_s
         self._codec = codec

@@ -20,7 +20,7 @@ def make_entry(clock: FakeClock) -> Entry:
 
 
 def make_caching(state: Path, clock: FakeClock, disk_bytes: int | None = 1024 * 1024) -> Caching:
-    settings = StoreSettings(1024 * 1024, disk_bytes, state, None, None)
+    settings = StoreSettings(1024 * 1024, disk_bytes, state, None, 1.0, None)
     return Caching(settings, clock, lambda _: False, lambda _tiers, _ground: None)
 
 
@@ -55,7 +55,7 @@ async def test_without_a_file_there_is_memory(tmp_path: Path) -> None:
 
 async def test_nothing_is_made_until_somebody_asks(tmp_path: Path) -> None:
     made: list[object] = []
-    settings = StoreSettings(1024 * 1024, 1024 * 1024, tmp_path, None, None)
+    settings = StoreSettings(1024 * 1024, 1024 * 1024, tmp_path, None, 1.0, None)
     caching = Caching(settings, FakeClock(), lambda _: False, lambda tiers, _ground: made.append(tiers))
     await caching.close()
     assert (made, os.listdir(tmp_path)) == ([], [])
@@ -64,7 +64,7 @@ async def test_nothing_is_made_until_somebody_asks(tmp_path: Path) -> None:
 
 
 def test_the_settings_hide_what_is_secret(tmp_path: Path) -> None:
-    settings = StoreSettings(1, None, tmp_path, "redis://:hunter2@localhost", "hunter3")
+    settings = StoreSettings(1, None, tmp_path, "redis://:hunter2@localhost", 1.0, "hunter3")
     assert "hunter" not in repr(settings)
 
 

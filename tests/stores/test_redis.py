@@ -222,12 +222,12 @@ async def test_these_rights_are_enough(fresh: RedisServer, make: Make) -> None:
 @pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://127.0.0.1:x", "redis://h?nonsense=1", "redis://h?db=x"])
 async def test_a_url_that_cannot_be_used(url: str) -> None:
     with pytest.raises(SettingsError, match="--redis / SIDECAR_REDIS: expected a URL"):
-        RedisTier(url, CODEC, LoopClock())
+        RedisTier(url, CODEC, LoopClock(), 1.0)
 
 
 def test_without_the_client_it_says_what_to_install() -> None:
     script = "import sys; sys.modules['redis'] = None\nfrom sidecar.stores.redis import *\n"
-    script += "try: RedisTier('redis://h', Codec(b''), None)\nexcept SettingsError as error: print(error)"
+    script += "try: RedisTier('redis://h', Codec(b''), None, 1.0)\nexcept SettingsError as error: print(error)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert "pip install 'resilience-sidecar[redis]'" in done.stdout
 
