@@ -6,7 +6,7 @@ import json
 from os import sysconf
 from pathlib import Path
 
-from sidecar.rules.cache.entry import Entry
+from sidecar.rules.cache.entry import Entry, pack
 from sidecar.stores.shelf import Shelf
 
 KEYS = 1_000_000
@@ -28,7 +28,9 @@ def entry(number: int) -> Entry:
         (b"Request-Id", b"req_%d" % number),
     ]
     body = b"%d" % number * (number % 200)
-    return Entry(200, b"OK", fields, body, NOW_S, NOW_S, (), "stripe", "get-customer", f"https://stripe.test/{number}")
+    return Entry(
+        200, b"OK", pack(fields), body, NOW_S, NOW_S, (), "stripe", "get-customer", f"https://stripe.test/{number}"
+    )
 
 
 def main() -> None:

@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sidecar.clock import Clock
 from sidecar.policy.compile import CacheGround
-from sidecar.rules.cache.entry import Entry
-from sidecar.rules.cache.stale import expires_at_s
+from sidecar.rules.cache.stale import kept_until_s
 from sidecar.steps.flight import Flights
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from sidecar.stores.disk import DiskTier
     from sidecar.stores.tier import Tier
     from sidecar.stores.tiers import Tiers
-
-UNKNOWN_TERMS_S: Final = 30 * 86400.0
-"""How long what a slower tier brings is kept until the first request works out its terms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +98,7 @@ class Caching:
             else fleet_secret(settings.secret)
         )
         shelf = Shelf(settings.memory_bytes, self._is_sick)
-        self.tiers = Tiers(shelf, self._slower(Codec(secret)), self._clock, _expires_at_s)
+        self.tiers = Tiers(shelf, self._slower(Codec(secret)), self._clock, kept_until_s)
         ground = CacheGround(self.tiers, Flights(), secret)
         self._on_made(self.tiers, ground)
         return ground
@@ -124,8 +120,3 @@ class Caching:
 
     def _on_secret_trouble(self, reason: str) -> None:
         self.secret_trouble = reason
-
-
-def _expires_at_s(entry: Entry) -> float:
-    terms = entry.terms
-    return entry.received_s + UNKNOWN_TERMS_S if terms is None else expires_at_s(entry, terms)

@@ -38,6 +38,15 @@ class Fetch:
 
     async def fetch(self, lookup: Lookup) -> Outcome:
         """The provider's answer, another call's, or what stands in for it."""
+        if lookup.entry is None and self._goes_first(lookup):
+            # Most misses: asked here, since `ask` would be one coroutine more.
+            self._leave(lookup)
+            try:
+                outcome = await self._inner(lookup.call)
+            except BaseException:  # cancelled, which says nothing to those who wait
+                lookup.land(self._flights, GONE)
+                raise
+            return self._answered(lookup, outcome)
         if not self._may_share(lookup):
             return self._covered(lookup, await self.ask(lookup))
         while (flight := self._flights.by_key.get(lookup.key)) is not None:
@@ -67,6 +76,14 @@ class Fetch:
             and not self._flights.goes_alone(lookup.key, self._now())
         )
 
+    def _goes_first(self, lookup: Lookup) -> bool:
+        """Whether no equal call is under way; equal ones that come now wait for this one."""
+        if self._may_share(lookup):
+            if lookup.key in self._flights.by_key:
+                return False
+            lookup.flight = self._flights.begin(lookup.key)
+        return True
+
     def _share(self, call: Call, landing: Landing) -> Outcome | None:
         """What another call's answer is to this one; None if it is nothing to it."""
         entry, tee, outcome = landing.entry, landing.tee, landing.outcome
@@ -89,12 +106,10 @@ class Fetch:
         """Ask the provider, conditionally if there is something to confirm, and keep what may be kept of its answer."""
         call, entry = lookup.call, lookup.entry
         asks_whether = False
-        if entry is None:
-            self._count("miss")
-        else:
+        if entry is not None:
             asks_whether = _ask_whether(call, entry)
             call.standby = may_stand_in(entry, terms_of(entry, self._settings), lookup.asked, self._wall())
-        lookup.requested_s = self._wall()
+        self._leave(lookup)
         outcome = await self._inner(call)
         if entry is not None and isinstance(outcome, Reply) and outcome.status == 304 and asks_whether:
             if confirms(entry, outcome.headers):
@@ -103,6 +118,16 @@ class Fetch:
             outcome.body.discard()
             _drop_conditions(call)
             outcome = await self._inner(call)
+        return self._answered(lookup, outcome)
+
+    def _leave(self, lookup: Lookup) -> None:
+        if lookup.entry is None:
+            self._count("miss")
+        lookup.requested_s = self._wall()
+
+    def _answered(self, lookup: Lookup, outcome: Outcome) -> Outcome:
+        """The provider's answer, which is no confirmation of what is kept: learn from it, and keep it if it may be."""
+        call, entry = lookup.call, lookup.entry
         if not isinstance(outcome, Reply) or stands_in_for(outcome.verdict, None):
             self._failed(lookup, outcome)
             if isinstance(outcome, Reply) and entry is None and call.method == "GET":

@@ -130,13 +130,14 @@ class Keeper:
     def _offer(self, lookup: Lookup, entry: Entry, tee: Tee | None) -> None:
         """Let those who wait have it, unless it is for one request only."""
         self._flights.shares(lookup.key)
-        if lookup.flight is None:
+        flight = lookup.flight
+        if flight is None:
             return
         terms = terms_of(entry, self._settings)
         if terms.must_validate or (terms.lifetime_s <= terms.initial_age_s and not terms.heuristic):
             self._go_alone(lookup)
-        else:
-            lookup.flight.land(Landing(How.KEPT, entry, tee))
+        elif tee is not None or flight.is_awaited:
+            flight.land(Landing(How.KEPT, entry, tee))
 
     def _go_alone(self, lookup: Lookup) -> None:
         if lookup.flight is not None:

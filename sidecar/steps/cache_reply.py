@@ -33,7 +33,10 @@ def kept_reply(  # noqa: PLR0917
         body = Body.of(entry.body) if entry.body and call.method != "HEAD" else COMPLETE
     headers = entry.headers
     if headers is None:
-        headers = entry.headers = _headers(entry)
+        headers = _headers(entry)
+        if served is not None:
+            # One that comes from the store, which knows what it weighs now; another call's has never been read there.
+            entry.headers = headers
     verdict = Verdict.OK if entry.status < 400 else _verdict(entry.status)
     return Reply(entry.status, entry.phrase, headers, body, verdict, None, None, None, served, extra)
 

@@ -64,13 +64,17 @@ class Flight:
 
     def __init__(self) -> None:
         self.landing: Landing | None = None
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[None]] | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        return bool(self._waiting)
 
     def land(self, landing: Landing) -> None:
         """Say what became of it. A second word counts for those who come later."""
         self.landing = landing
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
+        waiting, self._waiting = self._waiting, None
+        for future in waiting or ():
             if not future.done():
                 future.set_result(None)
 
@@ -80,6 +84,8 @@ class Flight:
         if landing is not None:
             return landing
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiting is None:
+            self._waiting = []
         self._waiting.append(future)
         alarm: Alarm | None = None
         if deadline_s != inf:
@@ -95,7 +101,7 @@ class Flight:
     def _forget(self, future: asyncio.Future[None], alarm: Alarm | None) -> None:
         if alarm is not None:
             alarm.cancel()
-        if future in self._waiting:
+        if self._waiting is not None and future in self._waiting:
             self._waiting.remove(future)
 
 

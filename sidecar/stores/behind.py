@@ -139,4 +139,4 @@ class WriteBehind:
 
 
 def _weight_bytes(record: Record | None) -> int:
-    return 0 if record is None else total_bytes(record.variants)
+    return 0 if record is None else total_bytes(record.variants, False)

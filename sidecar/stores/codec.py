@@ -16,9 +16,9 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from sidecar.rules.cache.entry import Entry, Key, Variants
+from sidecar.rules.cache.entry import LF, Entry, Key, Variants
 
-MAGIC: Final = b"SCR\x01"
+MAGIC: Final = b"SCR\x02"
 """The last byte is the version of the format."""
 CHECKSUM_BYTES: Final = 16
 MOST_RECORD_BYTES: Final = 8 * 1024 * 1024
@@ -27,6 +27,7 @@ _LENGTH: Final = Struct(">I")
 _SEALED_AT: Final = len(MAGIC) + CHECKSUM_BYTES
 HEAD_AT: Final = _SEALED_AT + _LENGTH.size
 _BREAK: Final = re.compile(rb"[\r\n\0]")
+_BREAK_WITHIN: Final = re.compile(rb"[\r\0]")
 
 
 class Record(NamedTuple):
@@ -90,7 +91,7 @@ def _row(entry: Entry) -> list[Any]:
         len(entry.body),
         entry.status,
         _text(entry.phrase),
-        [[_text(name), _text(value)] for name, value in entry.fields],
+        _text(entry.packed),
         entry.requested_s,
         entry.received_s,
         [[_text(name), _text(digest)] for name, digest in entry.vary],
@@ -129,7 +130,7 @@ def _entry(row: Any, body: bytes) -> Entry:
     return Entry(
         status=status,
         phrase=_bytes(phrase),
-        fields=[(_bytes(name), _bytes(value)) for name, value in fields],
+        packed=_packed(fields),
         body=body,
         requested_s=float(requested_s),
         received_s=float(received_s),
@@ -155,6 +156,14 @@ def _raw(value: Any) -> bytes:
     if not isinstance(value, str):
         raise TypeError
     return value.encode("latin-1")
+
+
+def _packed(value: Any) -> bytes:
+    """Fields, a name's line and a value's by turns."""
+    packed = _raw(value)
+    if _BREAK_WITHIN.search(packed) or (packed and packed.count(LF) % 2 == 0):
+        raise ValueError
+    return packed
 
 
 def _bytes(value: Any) -> bytes:

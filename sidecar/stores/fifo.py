@@ -17,6 +17,7 @@ class Slot:
         "due_after",
         "due_before",
         "hits",
+        "is_served",
         "key",
         "line",
         "newer",
@@ -38,6 +39,8 @@ class Slot:
         """The tick under which the calendar has noted that, and its neighbours there."""
         self.due_before: Slot | None = None
         self.due_after: Slot | None = None
+        self.is_served = False
+        """It weighs what entries weigh that are served."""
         self.hits = 0
         """How often it was read since it last moved, up to 3."""
         self.line: Fifo | None = None

@@ -55,6 +55,7 @@ class Shelf:
         "_calendar",
         "_ghosts",
         "_main",
+        "_put_s",
         "_slots",
         "_small",
         "_small_bytes",
@@ -91,6 +92,8 @@ class Shelf:
         self._ghosts = Ghosts(bound_bytes // GHOST_EACH_BYTES + 64)
         """What left the small line lately: if it comes back, it would have been worth keeping."""
         self._calendar = Calendar()
+        self._put_s = 0.0
+        """When something was last put, Unix time."""
 
     def get(self, key: Key) -> Variants:
         """What is kept under a key; empty if nothing."""
@@ -101,7 +104,10 @@ class Shelf:
         self.hits += 1
         if slot.hits < MOST_HITS:
             slot.hits += 1
-        return slot.variants
+        variants = slot.variants
+        if not slot.is_served:
+            self._weigh_served(slot)
+        return variants
 
     def look(self, key: Key) -> Variants:
         """The same, by somebody whose interest says nothing about anybody's need."""
@@ -124,19 +130,18 @@ class Shelf:
             others = [kept for kept in slot.variants if kept is not replaced and kept.vary != entry.vary]
             slot.until_s = max(slot.until_s, until_s) if others else until_s
             variants = newest_first(entry, others)
-            self._set_variants(slot, variants, total_bytes(variants))
+            self._set_variants(slot, variants, total_bytes(variants, slot.is_served))
         self._calendar.note(slot, now_s)
         for _ in range(SWEPT_AT_ONCE):
             self._take_useless(now_s)
-        while self.size_bytes > self.bound_bytes:
-            self._evict(now_s)
+        self._put_s = now_s
+        self._keep_within(now_s)
 
     def rebound(self, bound_bytes: int, now_s: float) -> None:
         """Keep within another bound from now on."""
         self.bound_bytes = bound_bytes
         self._small_bytes = int(bound_bytes * SMALL_RATIO)
-        while self.size_bytes > bound_bytes:
-            self._evict(now_s)
+        self._keep_within(now_s)
 
     def drop(self, key: Key, entry: Entry) -> int:
         """Forget one entry, itself and not one like it; how many that were."""
@@ -145,7 +150,7 @@ class Shelf:
             return 0
         left = tuple([kept for kept in slot.variants if kept is not entry])
         if left:
-            self._set_variants(slot, left, total_bytes(left))
+            self._set_variants(slot, left, total_bytes(left, slot.is_served))
         else:
             self._remove(slot)
         return 1
@@ -173,6 +178,12 @@ class Shelf:
         return iter([(key, entry) for key, variants in pairs for entry in variants])
 
     # Bookkeeping.
+
+    def _weigh_served(self, slot: Slot) -> None:
+        """Its entries are about to be served for the first time, and then weigh more."""
+        slot.is_served = True
+        self._set_variants(slot, slot.variants, total_bytes(slot.variants, True))
+        self._keep_within(self._put_s)
 
     def _make_way(self, key: Key, entry: Entry, replaced: Entry | None) -> None:
         """What is too large to be kept still takes the place of what it replaces."""
@@ -231,6 +242,10 @@ class Shelf:
         del self._uris[uri]
 
     # Eviction.
+
+    def _keep_within(self, now_s: float) -> None:
+        while self.size_bytes > self.bound_bytes:
+            self._evict(now_s)
 
     def _evict(self, now_s: float) -> None:
         """One step towards less: a slot leaves, or moves to where it will leave later."""
@@ -302,10 +317,10 @@ class Shelf:
         return True
 
 
-def total_bytes(variants: Variants) -> int:
+def total_bytes(variants: Variants, served: bool) -> int:
     size_bytes = 0
     for entry in variants:
-        size_bytes += entry.size_bytes
+        size_bytes += entry.served_bytes if served else entry.size_bytes
     return size_bytes
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sidecar.admin.entries import HARMLESS, HIDDEN, VALUE_MAX_CHARS, chosen, details, key_test, most_recent, summary
 from sidecar.admin.port import Selection
-from sidecar.rules.cache.entry import Entry, Fields
+from sidecar.rules.cache.entry import Entry, Fields, pack
 from sidecar.rules.cache.settings import CacheSettings
 
 NOW_S = 1_800_000_000.0
@@ -30,7 +30,7 @@ def entry(
     return Entry(
         200,
         b"OK",
-        fields,
+        pack(fields),
         body,
         received_s,
         received_s,

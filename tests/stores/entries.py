@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from sidecar.rules.cache.entry import Entry, Key
+from sidecar.rules.cache.entry import Entry, Key, pack
 
 NOW_S = 1_800_000_000.0
 
@@ -21,7 +21,7 @@ def make_entry(body: bytes = b"{}", **given: Any) -> Entry:
     values: dict[str, Any] = {
         "status": 200,
         "phrase": b"OK",
-        "fields": [(b"Content-Type", b"application/json"), (b"ETag", b'"1"')],
+        "packed": pack([(b"Content-Type", b"application/json"), (b"ETag", b'"1"')]),
         "body": body,
         "requested_s": NOW_S - 0.1,
         "received_s": NOW_S,
@@ -36,11 +36,12 @@ def make_entry(body: bytes = b"{}", **given: Any) -> Entry:
 lines = st.binary(max_size=40).filter(lambda line: not set(line) & set(b"\r\n\0"))
 words = st.text(max_size=20).filter(lambda text: text.isprintable())
 times = st.floats(0, 4e9)
+all_fields = st.lists(st.tuples(lines, lines), max_size=5)
 entries = st.builds(
     Entry,
     status=st.integers(100, 599),
     phrase=lines,
-    fields=st.lists(st.tuples(lines, lines), max_size=5),
+    packed=all_fields.map(pack),
     body=st.binary(max_size=300),
     requested_s=times,
     received_s=times,

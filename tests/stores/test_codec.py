@@ -59,11 +59,12 @@ def test_a_good_seal_says_nothing_of_what_is_inside(head: object) -> None:
 
 
 def test_every_value_inside_is_checked() -> None:
-    good = [0, 200, "OK", [["A", "b"]], 1.0, 2.0, [["accept", "x"]], "p", "r", "u", ["t"], False]
+    good = [0, 200, "OK", "A\nb", 1.0, 2.0, [["accept", "x"]], "p", "r", "u", ["t"], False]
     assert CODEC.decode(_sealed([make_key(1).hex(), 3.0, [good]])) is not None
     for index, bad in [
-        (0, -1), (0, "0"), (1, "200"), (1, 99), (1, 600), (2, 1), (2, "OK\r\nX: y"), (3, [["A"]]), (3, [["A", "b\nc"]]),
-        (3, [["A\0", "b"]]), (3, 7), (3, [["A", "€"]]), (4, None), (5, "x"), (6, [["a", 1]]), (7, None), (8, 1),
+        (0, -1), (0, "0"), (1, "200"), (1, 99), (1, 600), (2, 1), (2, "OK\r\nX: y"), (3, "A"), (3, "A\nb\nc"),
+        (3, "A\nb\r"), (3, "A\0\nb"), (3, 7), (3, [["A", "b"]]), (3, "A\n€"),
+        (4, None), (5, "x"), (6, [["a", 1]]), (7, None), (8, 1),
         (9, []), (10, [1]), (10, None), (11, 1), (11, None),
     ]:  # fmt: skip
         row = [*good]

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.clock import LoopClock
+from sidecar.rules.cache.entry import pack
 from sidecar.stores.codec import Codec, Record
 from sidecar.stores.disk import FULL, NO_FILE, SET_ASIDE, DiskTier
 from sidecar.stores.tier import Batch, Wanted
@@ -108,8 +109,8 @@ async def test_a_purge_takes_what_is_wanted(tiers: Tiers) -> None:
 
 async def test_a_purge_sees_through_long_heads_and_many_records(tiers: Tiers) -> None:
     tier = await tiers()
-    long = [(b"x-%d" % number, b"y" * 4000) for number in range(20)]
-    await tier.write(batch(*[record(number) for number in range(300)], record(900, fields=long, route="long")))
+    long = pack([(b"x-%d" % number, b"y" * 4000) for number in range(20)])
+    await tier.write(batch(*[record(number) for number in range(300)], record(900, packed=long, route="long")))
     assert await tier.purge(Wanted(route="long"), soft=False) == {(make_key(900), ())}
     assert len(await tier.purge(Wanted(route="get-customer"), soft=False)) == 300
 

@@ -11,6 +11,7 @@ import pytest
 
 from sidecar.clock import LoopClock
 from sidecar.errors import SettingsError
+from sidecar.rules.cache.entry import pack
 from sidecar.stores.codec import Codec, Record
 from sidecar.stores.redis import RedisTier
 from sidecar.stores.tier import Batch, Wanted
@@ -171,8 +172,8 @@ async def test_a_purge_takes_what_is_wanted(tier: RedisTier, server: RedisServer
     german = make_entry(vary=((b"accept-language", b"de"),), tags=("t",), requested_s=time.time())
     english = make_entry(vary=((b"accept-language", b"en"),), requested_s=time.time())
     both = Record(make_key(3), (german, english), time.time() + 99)
-    long = [(b"x-%d" % number, b"y" * 4000) for number in range(20)]
-    await tier.write(batch(record(1), record(2, provider="other"), both, record(4, fields=long, route="long")))
+    long = pack([(b"x-%d" % number, b"y" * 4000) for number in range(20)])
+    await tier.write(batch(record(1), record(2, provider="other"), both, record(4, packed=long, route="long")))
     server.ask("SET", OTHER + make_key(5).hex().encode(), b"junk")
     server.ask("LPUSH", OTHER + make_key(6).hex().encode(), b"junk")
     assert await tier.purge(Wanted(tag="t"), soft=False) == {(make_key(3), german.vary)}

@@ -15,7 +15,8 @@ from sidecar.stores.shelf import MOST_VARIANTS, SPARED_FOR_S, Shelf
 from tests.stores.entries import NOW_S, make_entry, make_key
 
 LONG_S = NOW_S + 1e6
-EACH = make_entry(b"x" * 1000).size_bytes
+PLAIN = make_entry(b"x" * 1000, packed=b"")
+EACH = PLAIN.size_bytes
 
 
 def shelf_for(count: float, *sick: str) -> Shelf:
@@ -23,7 +24,7 @@ def shelf_for(count: float, *sick: str) -> Shelf:
 
 
 def put(shelf: Shelf, number: int, until_s: float = LONG_S, **given: object) -> Entry:
-    entry = make_entry(b"x" * 1000, **given)
+    entry = make_entry(b"x" * 1000, packed=b"", **given)
     shelf.put(make_key(number), entry, until_s, NOW_S)
     return entry
 
@@ -140,7 +141,7 @@ def test_what_is_useless_leaves_first() -> None:
     for number in range(10):
         put(shelf, number, until_s=NOW_S + (10 if number == 7 else 10_000))
         shelf.get(make_key(number))
-    shelf.put(make_key(50), make_entry(b"x" * 1000), LONG_S, NOW_S + 70)
+    shelf.put(make_key(50), make_entry(b"x" * 1000, packed=b""), LONG_S, NOW_S + 70)
     assert kept(shelf) == [0, 1, 2, 3, 4, 5, 6, 8, 9, 50]
     assert shelf.evictions == 0
 
@@ -198,6 +199,18 @@ def test_what_is_larger_than_the_bound_is_not_kept_and_leaves_nothing_older() ->
     put(shelf, 2)
     shelf.put(key, make_entry(bytes(10 * EACH)), LONG_S, NOW_S)
     assert kept(shelf) == [2]
+
+
+def test_what_is_served_weighs_more_and_others_make_room_for_it() -> None:
+    entry = make_entry(b"x" * 1000)
+    shelf = Shelf(entry.size_bytes * 10, lambda _: False)
+    for number in range(10):
+        shelf.put(make_key(number), make_entry(b"x" * 1000), LONG_S, NOW_S)
+    assert len(kept(shelf)) == 10
+    for _ in range(3):
+        assert shelf.get(make_key(9)) == (entry,)
+    assert kept(shelf) == [*range(1, 10)]
+    assert shelf.size_bytes == 8 * entry.size_bytes + entry.served_bytes
 
 
 @pytest.mark.parametrize("until_s", [float("inf"), 0.0, -1.0])
@@ -271,14 +284,17 @@ class AgainstAModel(RuleBasedStateMachine):
     def wait(self, seconds: int) -> None:
         self.now_s += seconds
 
+    def weight(self, key: Key, entry: Entry) -> int:
+        return entry.served_bytes if self.shelf._slots[key].is_served else entry.size_bytes
+
     @invariant()
     def books_agree(self) -> None:
         shelf, everything = self.shelf, list(self.shelf.all())
-        assert shelf.size_bytes == sum(entry.size_bytes for _, entry in everything) <= shelf.bound_bytes
+        assert shelf.size_bytes == sum(self.weight(key, entry) for key, entry in everything) <= shelf.bound_bytes
         assert shelf.entries == len(everything)
         for provider, holding in shelf.holdings.items():
-            theirs = [entry for _, entry in everything if entry.provider == provider]
-            assert (holding.entries, holding.size_bytes) == (len(theirs), sum(entry.size_bytes for entry in theirs))
+            theirs = [self.weight(key, entry) for key, entry in everything if entry.provider == provider]
+            assert (holding.entries, holding.size_bytes) == (len(theirs), sum(theirs))
         assert sum(holding.entries for holding in shelf.holdings.values()) == shelf.entries
         assert all(self.last[key, entry.vary] is entry for key, entry in everything)
 

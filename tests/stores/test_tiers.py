@@ -212,7 +212,7 @@ async def test_stats_tell_of_every_tier(tiers: Tiers, tier: FakeTier) -> None:
     tier.counts.hits = 5
     memory, slower = tiers.stats()
     assert (memory.tier, memory.entries, memory.hits, memory.misses) == ("memory", 1, 1, 1)
-    assert memory.size_bytes == make_entry().size_bytes
+    assert memory.size_bytes == make_entry().served_bytes
     assert (slower.tier, slower.entries, slower.hits, slower.bound_bytes) == ("fake", 1, 5, None)
 
 

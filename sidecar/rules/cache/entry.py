@@ -6,16 +6,19 @@ Constructors are written out, since those that a dataclass makes stay interprete
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.settings import CacheSettings
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
-OVERHEAD_BYTES = 1536
+LF: Final = b"\n"
+OVERHEAD_BYTES: Final = 1408
 """What an entry weighs beyond its fields and body: objects, keys, indexes. Measured, and rounded up."""
-FIELD_BYTES = 176
-"""What a field weighs beyond its characters; so measured, too."""
+TAG_BYTES: Final = 176
+"""What a tag, or a field that it varies by, weighs; so measured, too."""
+FIELD_BYTES: Final = 304
+"""What a field weighs beyond its characters once it has been served, and so unpacked."""
 
 
 Key: TypeAlias = bytes
@@ -79,8 +82,8 @@ class Entry:
 
     status: int
     phrase: bytes
-    fields: Fields = field(repr=False)
-    """As stored (3.1): end-to-end, without `Age`, in the order in which they came."""
+    packed: bytes = field(repr=False)
+    """Its `fields`: most entries are never read, and one object is cheaper to keep, and to let go, than twenty."""
     body: bytes = field(repr=False)
     requested_s: float
     """When it began to age at the latest, Unix time: when the request that it answered was sent, less the `Age` that
@@ -105,7 +108,7 @@ class Entry:
         self,
         status: int,
         phrase: bytes,
-        fields: Fields,
+        packed: bytes,
         body: bytes,
         requested_s: float,
         received_s: float,
@@ -120,7 +123,7 @@ class Entry:
     ) -> None:
         self.status = status
         self.phrase = phrase
-        self.fields = fields
+        self.packed = packed
         self.body = body
         self.requested_s = requested_s
         self.received_s = received_s
@@ -134,12 +137,39 @@ class Entry:
         self.headers = headers
 
     @property
+    def fields(self) -> Fields:
+        """As stored (3.1): end-to-end, without `Age`, in the order in which they came."""
+        return unpack(self.packed)
+
+    @property
     def size_bytes(self) -> int:
-        """What it weighs in memory, about."""
-        size = OVERHEAD_BYTES + len(self.body) + len(self.shown) + FIELD_BYTES * (len(self.vary) + len(self.tags))
-        for name, value in self.fields:
-            size += len(name) + len(value) + FIELD_BYTES
-        return size
+        """What it weighs in memory, about, until it is first served."""
+        size = OVERHEAD_BYTES + len(self.body) + len(self.shown) + len(self.packed)
+        return size + TAG_BYTES * (len(self.vary) + len(self.tags))
+
+    @property
+    def served_bytes(self) -> int:
+        """What it weighs from then on: its fields are there twice."""
+        packed = self.packed
+        unpacked_bytes = FIELD_BYTES * (packed.count(LF) // 2 + 1) + len(packed) if packed else 0
+        return self.size_bytes + unpacked_bytes
+
+
+def pack(fields: Fields) -> bytes:
+    """Fields as one object. No name and no value has a line's end in it (RFC 9110 5.5)."""
+    lines: list[bytes] = []
+    for name, value in fields:
+        lines.append(name)
+        lines.append(value)
+    return LF.join(lines)
+
+
+def unpack(packed: bytes) -> Fields:
+    """What `pack` was given."""
+    if not packed:
+        return []
+    lines = packed.split(LF)
+    return [(lines[at], lines[at + 1]) for at in range(0, len(lines), 2)]
 
 
 Variants: TypeAlias = tuple[Entry, ...]

@@ -36,7 +36,8 @@ def terms_of(entry: Entry, settings: CacheSettings) -> Terms:
     """What an entry's own fields and a policy's settings give it; worked out once for each settings."""
     terms = entry.terms
     if terms is None or terms.settings is not settings:
-        terms = entry.terms = work_out(entry, Headers(entry.fields), settings)
+        headers = Headers(entry.fields)
+        terms = entry.terms = work_out(entry, headers, directives_for(settings, headers), settings)
     return terms
 
 
@@ -70,9 +71,8 @@ def is_policy_timed(settings: CacheSettings, status: int) -> bool:
     return settings.ttl_s is not None and status < 400
 
 
-def work_out(entry: Entry, headers: Headers, settings: CacheSettings) -> Terms:
-    """`terms_of` an entry whose fields are at hand as `headers`."""
-    directives = directives_for(settings, headers)
+def work_out(entry: Entry, headers: Headers, directives: Directives, settings: CacheSettings) -> Terms:
+    """`terms_of` an entry whose fields are at hand as `headers`, and what they say (`directives_for`)."""
     shared = settings.rules is Rules.SHARED
     date = headers.get(b"date")
     date_s = None if date is None else http_date_s(date, entry.received_s)
@@ -102,8 +102,10 @@ def work_out(entry: Entry, headers: Headers, settings: CacheSettings) -> Terms:
 
 def _initial_age_s(entry: Entry, date_s: float | None) -> float:
     """The corrected initial age (4.2.3). `requested_s` has what `Age` said taken off already."""
-    apparent_age_s = 0.0 if date_s is None else entry.received_s - date_s
-    return max(0.0, apparent_age_s, entry.received_s - entry.requested_s)
+    age_s = entry.received_s - entry.requested_s
+    if date_s is not None and entry.received_s - date_s > age_s:
+        age_s = entry.received_s - date_s
+    return age_s if age_s > 0.0 else 0.0
 
 
 def _lifetime_s(

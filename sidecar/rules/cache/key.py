@@ -17,6 +17,8 @@ from sidecar.rules.cache.entry import URI_BYTES, Entry, Key
 from sidecar.rules.credential import may_be_credential
 
 _ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_PERCENT: Final = 0x25
+"""As a number: for bytes within bytes the interpreter raises and clears an exception first."""
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _LONGEST_SHOWN = 512
 _IN_NO_ORDER: Final = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
@@ -31,7 +33,7 @@ def normal_target(target: bytes) -> bytes:
     unreserved characters, and `/` for no path. The query's order stays: it may mean something."""
     if not target.startswith(b"/"):
         target = b"/" + target
-    return _ESCAPE.sub(_normal_escape, target) if b"%" in target else target
+    return _ESCAPE.sub(_normal_escape, target) if _PERCENT in target else target
 
 
 def shown_url(origin: str, target: bytes) -> str:

@@ -13,6 +13,8 @@ LINGER_S: Final = 3600.0
 """A stale entry is kept this long for requests that take one (`max-stale`)."""
 LINGER_VALIDATOR_S: Final = 86400.0
 """One with a validator is kept this long, because it saves the body's way."""
+UNKNOWN_TERMS_S: Final = 30 * 86400.0
+"""How long what a slower store brings is kept until the first request works out its terms."""
 
 _PROVIDER_FAILED: Final = frozenset({Verdict.TRANSIENT, Verdict.UNREACHABLE, Verdict.THROTTLED, Verdict.EXHAUSTED})
 _HELD_BACK: Final = frozenset(
@@ -57,8 +59,18 @@ def stands_in_for(verdict: Verdict, reason: Reason | None) -> bool:
 
 def expires_at_s(entry: Entry, terms: Terms) -> float:
     """Unix time from which it is of no use to anybody: not fresh, no stand-in, and not worth validating any more."""
-    fresh_until_s = entry.received_s - terms.initial_age_s + terms.lifetime_s
-    return max(fresh_until_s, entry.received_s) + max(terms.while_s, terms.error_s, _linger_s(terms))
+    # Plain comparisons, since `max` of floats costs more than all else here.
+    fresh_for_s = terms.lifetime_s - terms.initial_age_s
+    useful_s = _linger_s(terms)
+    useful_s = max(useful_s, terms.while_s)
+    useful_s = max(useful_s, terms.error_s)
+    return entry.received_s + (fresh_for_s if fresh_for_s > 0.0 else 0.0) + useful_s
+
+
+def kept_until_s(entry: Entry) -> float:
+    """`expires_at_s` under the terms that were last worked out, if any were."""
+    terms = entry.terms
+    return entry.received_s + UNKNOWN_TERMS_S if terms is None else expires_at_s(entry, terms)
 
 
 def _is_young(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool:

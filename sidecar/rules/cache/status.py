@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from math import floor
 
 CACHE_NAME = "sidecar"
@@ -15,6 +16,7 @@ def hit(ttl_s: float, detail: str = "") -> bytes:
     return f"{CACHE_NAME}; hit; ttl={floor(ttl_s)}{_detail(detail)}".encode()
 
 
+@lru_cache(maxsize=256)
 def forwarded(why: str, status: int | None, stored: bool, collapsed: bool, detail: str = "") -> bytes:
     """Answered by the provider; `why` is one of RFC 9211 2.2, `status` what the provider said if that is known."""
     value = f"{CACHE_NAME}; fwd={why}"

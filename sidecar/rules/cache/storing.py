@@ -7,7 +7,7 @@ from typing import Final
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.asked import Asked
 from sidecar.rules.cache.directives import LONGEST_S, Directives
-from sidecar.rules.cache.entry import Entry
+from sidecar.rules.cache.entry import Entry, pack
 from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed, stated_s, work_out
 from sidecar.rules.cache.key import Keys, vary_names
 from sidecar.rules.cache.settings import CacheSettings, Rules
@@ -98,12 +98,13 @@ def make_entry(  # noqa: PLR0917
     received_s: float,
 ) -> Entry:
     """A reply as it is kept, with its terms. Only for one that `is_storable`."""
-    kept = kept_headers(settings, headers, received_s)
+    directives = directives_for(settings, headers)
+    kept = kept_headers(settings, directives, headers, received_s)
     all_tags = tags + tags_of(headers)
     entry = Entry(
         status=status,
         phrase=phrase,
-        fields=kept.fields.copy(),
+        packed=pack(kept.fields),
         body=body,
         requested_s=requested_s - upstream_age_s(headers),
         received_s=received_s,
@@ -113,16 +114,17 @@ def make_entry(  # noqa: PLR0917
         shown=target_shown,
         tags=tuple(dict.fromkeys(all_tags)) if all_tags else (),
     )
-    entry.terms = work_out(entry, kept, settings)
+    if kept is not headers:
+        directives = directives_for(settings, kept)
+    entry.terms = work_out(entry, kept, directives, settings)
     return entry
 
 
-def kept_headers(settings: CacheSettings, headers: Headers, received_s: float) -> Headers:
+def kept_headers(settings: CacheSettings, directives: Directives, headers: Headers, received_s: float) -> Headers:
     """The fields to keep (3.1), with a `Date` if there is none (RFC 9110 6.6.1): mostly the very ones that came.
 
     Without those that `no-cache="…"` forbids to reuse unasked and, in a shared cache, `private="…"` to keep at all.
     """
-    directives = directives_for(settings, headers)
     unwanted = directives.fields("no-cache")
     if settings.rules is Rules.SHARED:
         unwanted |= directives.fields("private")

@@ -7,10 +7,11 @@ from typing import Final
 
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.directives import split_list
-from sidecar.rules.cache.entry import Entry, Fields
+from sidecar.rules.cache.entry import Entry, Fields, pack
 from sidecar.rules.cache.key import vary_names
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.storing import kept_headers, upstream_age_s
+from sidecar.rules.cache.targeted import directives_for
 from sidecar.rules.httpdate import http_date_s
 
 CONDITIONAL: Final = frozenset(
@@ -80,13 +81,14 @@ def freshen(
 
     Ask `is_storable` about the result: the new fields may forbid to keep it.
     """
-    update = [field for field in kept_headers(settings, reply_headers, received_s).fields if _may_update(field[0])]
+    said = kept_headers(settings, directives_for(settings, reply_headers), reply_headers, received_s)
+    update = [field for field in said.fields if _may_update(field[0])]
     replaced = {name.lower() for name, _ in update}
-    merged = [field for field in entry.fields if field[0].lower() not in replaced] + update
+    merged = Headers([field for field in entry.fields if field[0].lower() not in replaced] + update)
     return replace(
         entry,
         # What the new Cache-Control forbids to reuse goes, even if it was kept before.
-        fields=kept_headers(settings, Headers(merged), received_s).fields,
+        packed=pack(kept_headers(settings, directives_for(settings, merged), merged, received_s).fields),
         requested_s=requested_s - upstream_age_s(reply_headers),
         received_s=received_s,
         expired=False,
