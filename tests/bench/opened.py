@@ -37,20 +37,28 @@ def opens(plan: Plan, sheet: Sheet) -> None:
         for proxy in proxies:
             with sheet.measuring(f"{proxy.name}: HTTPS, warm-up"):
                 load.saturate(proxy.process, proxy.https_port, OPENED, 1, plan.cores)
-        for _ in range(plan.rounds):
-            for proxy in proxies:
-                with sheet.measuring(f"{proxy.name}: HTTPS"):
-                    one_round(plan, sheet, proxy)
+        # One workload after the other, and all proxies by turns within each: what is compared was measured side by
+        # side, and not behind thousands of new connections, whose remains the kernel goes on clearing up.
+        for one_round in (small_calls, large_calls, new_connections):
+            for _ in range(plan.rounds):
+                for proxy in proxies:
+                    with sheet.measuring(f"{proxy.name}: HTTPS"):
+                        one_round(plan, sheet, proxy)
 
 
-def one_round(plan: Plan, sheet: Sheet, proxy: Running) -> None:
+def small_calls(plan: Plan, sheet: Sheet, proxy: Running) -> None:
     plain = load.saturate(proxy.process, proxy.port, PLAIN, plan.seconds, plan.cores)
-    opened, large, alone = (
-        load.saturate(proxy.process, proxy.https_port, workload, plan.seconds, plan.cores)
-        for workload in (OPENED, LARGE, ALONE)
-    )
+    opened = load.saturate(proxy.process, proxy.https_port, OPENED, plan.seconds, plan.cores)
     sheet.add(OPENED_CPU, proxy.name, opened.cpu_us)
     sheet.add(OPENED_CALLS, proxy.name, opened.calls_per_s)
-    sheet.add(LARGE_CPU, proxy.name, large.cpu_us)
     sheet.add(TO_PLAIN, proxy.name, opened.cpu_us / plain.cpu_us)
+
+
+def large_calls(plan: Plan, sheet: Sheet, proxy: Running) -> None:
+    large = load.saturate(proxy.process, proxy.https_port, LARGE, plan.seconds, plan.cores)
+    sheet.add(LARGE_CPU, proxy.name, large.cpu_us)
+
+
+def new_connections(plan: Plan, sheet: Sheet, proxy: Running) -> None:
+    alone = load.saturate(proxy.process, proxy.https_port, ALONE, plan.seconds, plan.cores)
     sheet.add(ALONE_CPU, proxy.name, alone.cpu_us)
