@@ -158,7 +158,8 @@ class Door:
     def _rule(self, entry: Entry, hello: Hello) -> Terminate | Splice | Refuse:
         name = entry.host if hello.server_name is None else hello.server_name
         host = name if is_address(entry.host) else entry.host
-        entry = replace(entry, host=host)
+        if host != entry.host:
+            entry = replace(entry, host=host)
         opens = self._tunnels.intercepts(entry.authority)
         if opens:
             context = self._context(entry, name, hello)
@@ -229,6 +230,9 @@ SILENT = Silent()
 
 
 def is_address(host: str) -> bool:
+    # The last label of a name has a letter, so that most names are told from addresses at a glance.
+    if ":" not in host and not host[-1:].isdigit():
+        return False
     try:
         ip_address(host.strip("[]"))
     except ValueError:
