@@ -38,27 +38,22 @@ class Fetch:
 
     async def fetch(self, lookup: Lookup) -> Outcome:
         """The provider's answer, another call's, or what stands in for it."""
-        if lookup.entry is None and self._goes_first(lookup):
-            # Most misses: asked here, since `ask` would be one coroutine more.
-            self._leave(lookup)
-            try:
-                outcome = await self._inner(lookup.call)
-            except BaseException:  # cancelled, which says nothing to those who wait
-                lookup.land(self._flights, GONE)
-                raise
-            return self._answered(lookup, outcome)
-        if not self._may_share(lookup):
-            return self._covered(lookup, await self.ask(lookup))
-        while (flight := self._flights.by_key.get(lookup.key)) is not None:
-            landing = await flight.wait(self._ports.clock, lookup.call.deadline_s)
-            if landing is None:
-                return self._covered(lookup, _out_of_time())
-            if landing.how is not How.GONE:
-                outcome = self._share(lookup.call, landing) or await self.ask(lookup)
-                return self._covered(lookup, outcome)
-        lookup.flight = self._flights.begin(lookup.key)
+        if self._may_share(lookup):
+            while (flight := self._flights.by_key.get(lookup.key)) is not None:
+                landing = await flight.wait(self._ports.clock, lookup.call.deadline_s)
+                if landing is None:
+                    return self._covered(lookup, _out_of_time())
+                if landing.how is not How.GONE:
+                    outcome = self._share(lookup.call, landing) or await self.ask(lookup)
+                    return self._covered(lookup, outcome)
+            lookup.flight = self._flights.begin(lookup.key)
         try:
-            outcome = await self.ask(lookup)
+            if lookup.entry is None:
+                # Most misses, for which `ask` would only be a coroutine more.
+                self._leave(lookup)
+                outcome = self._answered(lookup, await self._inner(lookup.call))
+            else:
+                outcome = await self.ask(lookup)
         except BaseException:  # cancelled, which says nothing to those who wait
             lookup.land(self._flights, GONE)
             raise
@@ -75,14 +70,6 @@ class Fetch:
             and (lookup.entry is not None or not is_conditional(lookup.call.headers))
             and not self._flights.goes_alone(lookup.key, self._now())
         )
-
-    def _goes_first(self, lookup: Lookup) -> bool:
-        """Whether no equal call is under way; equal ones that come now wait for this one."""
-        if self._may_share(lookup):
-            if lookup.key in self._flights.by_key:
-                return False
-            lookup.flight = self._flights.begin(lookup.key)
-        return True
 
     def _share(self, call: Call, landing: Landing) -> Outcome | None:
         """What another call's answer is to this one; None if it is nothing to it."""
