@@ -76,7 +76,7 @@ def parse_choice(*choices: str) -> Callable[[str], str]:
 
 def parse_some_time(text: str) -> float:
     """A duration that is not zero."""
-    seconds = parse_duration(text)
+    seconds = 0.0 if text == "0" else parse_duration(text)
     if seconds == 0:
         raise NotUnderstood("a duration longer than zero")
     return seconds

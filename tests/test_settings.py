@@ -190,6 +190,7 @@ def test_a_redis_and_the_secret_are_in_no_repr() -> None:
 def test_the_disk_may_be_left_out_of_it() -> None:
     assert read_settings({"cache_disk_bytes": "off"}, {}).cache_disk_bytes is None
     assert "a size larger than zero" in refusal({"cache_disk_bytes": "0B"})
+    assert "a duration longer than zero, got '0' (from" in refusal({"redis_timeout_s": "0"})
     assert "or auto, got '0' (from --cache-memory)" in refusal({"cache_memory_bytes": "0"})
 
 

@@ -22,25 +22,17 @@ MAPPED: Final = bytes(10) + b"\xff\xff"
 class Socket(Protocol):
     """What is asked of a socket. Every loop wraps its own."""
 
-    @property
-    def family(self) -> int: ...
     def getsockname(self) -> Any: ...
     def getpeername(self) -> Any: ...
     def getsockopt(self, level: int, option: int, size: int, /) -> Any: ...
 
 
-def original_destination(sock: Socket) -> tuple[str, int] | None:
+def original_destination(sock: Socket, local: tuple[str, int]) -> tuple[str, int] | None:
     """Address, as text, and port that the client dialled; None when nothing redirected it, or nobody remembers.
 
-    A destination that is the socket's own address counts as not redirected: to dial it would be to dial ourselves.
-    Raises OSError when the socket is closed.
+    A destination that is the socket's own address, `local`, counts as not redirected: to dial it would be to dial
+    ourselves.
     """
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    return _dialled(sock, local_address(sock))
-
-
-def _dialled(sock: Socket, local: tuple[str, int]) -> tuple[str, int] | None:
     # A listener for both families gets IPv4 clients on an IPv6 socket; what they dialled is asked of IPv4 all the same.
     level, shape = (SOL_IPV6, SOCKADDR_IN6) if ":" in local[0] else (SOL_IP, SOCKADDR_IN)
     try:
@@ -64,7 +56,7 @@ def entry_of(transport: Transport) -> Entry:
     """
     sock = transport.get_extra_info("socket")
     local = local_address(sock)
-    dialled = _dialled(sock, local)
+    dialled = original_destination(sock, local)
     host, port = dialled or local
     return Entry(mode="transparent", host=host, port=port, address=dialled, peer=_plain(sock.getpeername()))
 

@@ -121,7 +121,7 @@ def _record(data: bytes, end: int, *, bodies: bool = True) -> Record | None:
 
 def _entry(row: Any, body: bytes) -> Entry:
     """Raises ValueError or TypeError unless every value is what it should be."""
-    size, status, phrase, fields, requested_s, received_s, vary, provider, route, shown, tags, expired = row
+    size, status, phrase, packed, requested_s, received_s, vary, provider, route, shown, tags, expired = row
     texts = (provider, route, shown, *tags)
     if not (isinstance(status, int) and 100 <= status <= 599 and isinstance(size, int) and size >= 0):
         raise ValueError
@@ -130,7 +130,7 @@ def _entry(row: Any, body: bytes) -> Entry:
     return Entry(
         status=status,
         phrase=_bytes(phrase),
-        packed=_packed(fields),
+        packed=_packed(packed),
         body=body,
         requested_s=float(requested_s),
         received_s=float(received_s),

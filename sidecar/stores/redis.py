@@ -42,7 +42,7 @@ class RedisTier:
         self.patience_s: float = patience_s
         self._codec = codec
         self._clock = clock
-        self._cache = _cache(url, codec)
+        self._cache = _cache(url, codec, patience_s)
         self._reads = Rest()
         self._writes = Rest()
         self._reading = 0
@@ -180,7 +180,7 @@ class RedisTier:
             log.info("Redis is well again")
 
 
-def _cache(url: str, codec: Codec) -> RecordCache:
+def _cache(url: str, codec: Codec, patience_s: float) -> RecordCache:
     try:
         from sidecar.stores.redis_cache import RecordCache  # noqa: PLC0415
     except ImportError:
@@ -188,4 +188,4 @@ def _cache(url: str, codec: Codec) -> RecordCache:
             "--redis / SIDECAR_REDIS: needs the Redis client, which is not installed: "
             "pip install 'resilience-sidecar[redis]'"
         ) from None
-    return RecordCache(url, codec)
+    return RecordCache(url, codec, patience_s)

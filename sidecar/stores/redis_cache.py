@@ -28,7 +28,7 @@ from sidecar.stores.codec import MAGIC, Codec, Record
 NAMESPACE: Final = "sidecar:cache"
 URI: Final = "uri:"
 OPERATION_S: Final = 1.0
-"""How long an operation may take; a call stops waiting for it much earlier."""
+"""How long an operation may take at least; a call stops waiting for it much earlier, unless it was told not to."""
 CONNECTIONS: Final = 8
 SCANNED_AT_ONCE: Final = 500
 NEVER: Final = "0"
@@ -63,15 +63,17 @@ class RecordSerializer(BaseSerializer):  # type: ignore[misc] # aiocache has no 
 class RecordCache(RedisCache):  # type: ignore[misc] # aiocache has no types
     """Raises `SettingsError` for a URL that does not say where a Redis is."""
 
-    def __init__(self, url: str, codec: Codec) -> None:
+    def __init__(self, url: str, codec: Codec, patience_s: float) -> None:
+        operation_s = max(OPERATION_S, patience_s)
+
         def pool(**_: object) -> BlockingConnectionPool:
             # What aiocache would make of host and port knows neither sockets nor user names.
-            return _pool(url)
+            return _pool(url, operation_s)
 
         super().__init__(
             serializer=RecordSerializer(codec),
             namespace=NAMESPACE,
-            timeout=OPERATION_S,
+            timeout=operation_s,
             connection_pool_class=pool,
         )
 
@@ -147,14 +149,14 @@ def _key_of(name: Any) -> Key | None:
         return None
 
 
-def _pool(url: str) -> BlockingConnectionPool:
+def _pool(url: str, operation_s: float) -> BlockingConnectionPool:
     try:
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS,
-            timeout=OPERATION_S,
-            socket_timeout=OPERATION_S,
-            socket_connect_timeout=OPERATION_S,
+            timeout=operation_s,
+            socket_timeout=operation_s,
+            socket_connect_timeout=operation_s,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
             client_name="sidecar",

@@ -233,6 +233,14 @@ def test_without_the_client_it_says_what_to_install() -> None:
     assert "pip install 'resilience-sidecar[redis]'" in done.stdout
 
 
+@pytest.mark.parametrize(("patience_s", "operation_s"), [(0.005, 1.0), (20.0, 20.0)])
+async def test_no_operation_is_given_up_before_its_call(patience_s: float, operation_s: float) -> None:
+    cache = RedisTier("redis://127.0.0.1", CODEC, LoopClock(), patience_s)._cache
+    connection = cache.client.connection_pool.make_connection()
+    times = (cache.timeout, connection.socket_timeout, connection.socket_connect_timeout)
+    assert times == (operation_s,) * 3
+
+
 async def test_a_stalled_redis_is_left_alone_until_it_goes_on(fresh: RedisServer, make: Make) -> None:
     tier = await make(fresh.url)
     assert await tier.write(batch(record(1)))

@@ -15,8 +15,7 @@ from sidecar.stores.shelf import MOST_VARIANTS, SPARED_FOR_S, Shelf
 from tests.stores.entries import NOW_S, make_entry, make_key
 
 LONG_S = NOW_S + 1e6
-PLAIN = make_entry(b"x" * 1000, packed=b"")
-EACH = PLAIN.size_bytes
+EACH = make_entry(b"x" * 1000, packed=b"").size_bytes
 
 
 def shelf_for(count: float, *sick: str) -> Shelf:

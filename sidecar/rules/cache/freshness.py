@@ -102,10 +102,11 @@ def work_out(entry: Entry, headers: Headers, directives: Directives, settings: C
 
 def _initial_age_s(entry: Entry, date_s: float | None) -> float:
     """The corrected initial age (4.2.3). `requested_s` has what `Age` said taken off already."""
-    age_s = entry.received_s - entry.requested_s
-    if date_s is not None and entry.received_s - date_s > age_s:
-        age_s = entry.received_s - date_s
-    return age_s if age_s > 0.0 else 0.0
+    # Plain comparisons, since `max` of floats costs more than all else here.
+    initial_age_s = entry.received_s - entry.requested_s
+    if date_s is not None and entry.received_s - date_s > initial_age_s:
+        initial_age_s = entry.received_s - date_s
+    return initial_age_s if initial_age_s > 0.0 else 0.0
 
 
 def _lifetime_s(
