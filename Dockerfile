@@ -25,8 +25,11 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf --mount=type=secret,id=ca \
     && packages='import sysconfig; print(sysconfig.get_path("purelib"))' \
     && /opt/sidecar/bin/python -c "$packages" > "$(/opt/build/bin/python -c "$packages")/sidecar.pth"
 
-# The released form of the sidecar: see hatch_build.py.
+# The released form of the sidecar: see hatch_build.py. It is compiled, serves calls for some seconds, and is compiled
+# again for what they passed through.
+ARG SIDECAR_TRAIN=on
 COPY LICENSE README.md hatch_build.py pyproject.toml ./
+COPY hot_path hot_path
 COPY policies policies
 COPY sidecar sidecar
 ARG SOURCE_DATE_EPOCH=1767225600

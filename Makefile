@@ -50,7 +50,7 @@ wheel: $(COMPILED) ## build the compiled wheel into dist/ and test it (needs a C
 
 # The released form, with the modules of the call path compiled, unpacked in a tree of its own: here, the sources would be
 # found first.
-$(COMPILED): $(INSTALLED) hatch_build.py pyproject.toml $(shell find sidecar policies -name '*.py' -o -name '*.yaml')
+$(COMPILED): $(INSTALLED) hatch_build.py pyproject.toml $(shell find hot_path sidecar policies -name '*.py' -o -name '*.yaml')
 	rm -rf dist build/mypyc build/wheel
 	HATCH_BUILD_HOOK_ENABLE_CUSTOM=true $(BIN)/python -m pip wheel --quiet --no-build-isolation --no-deps -w dist .
 	$(BIN)/python -m zipfile -e dist/*.whl $(dir $@)

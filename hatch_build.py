@@ -44,19 +44,7 @@ HOT = (
 """Compiled as one group, since a call between compiled and interpreted code costs more than either."""
 NOT_HOT = ("__init__.py", "dial.py")
 
-COMPILE = """
-import sys
-from mypyc.build import mypycify
-from setuptools import Distribution
-
-out, *modules = sys.argv[1:]
-extensions = mypycify(modules, opt_level="2", debug_level="0", target_dir=f"{out}/c", group_name="sidecar")
-command = Distribution({"name": "sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
-command.build_lib, command.build_temp = f"{out}/lib", f"{out}/tmp"
-command.ensure_finalized()
-command.run()
-"""
-"""In a process of its own, where setuptools finds no pyproject.toml that it would read."""
+COMPILE = "hot_path/compile.py"
 
 
 class CompileHotPath(BuildHookInterface[Any]):
@@ -75,11 +63,11 @@ class CompileHotPath(BuildHookInterface[Any]):
             for path in sorted(root.glob(pattern))
             if path.name not in NOT_HOT
         ]
-        # No warnings: following the flow of 440,000 generated lines for them takes four times as long as compiling. No
+        # No warnings: following the flow of generated lines for them takes four times as long as compiling. No
         # symbols for others to link with: a sixth of the library would be their names.
         flags = f"{os.environ.get('CFLAGS', '')} -w -fvisibility=hidden"
         environ = os.environ | {"MYPYPATH": str(root), "CFLAGS": flags}
-        subprocess.run([sys.executable, "-c", COMPILE, str(out), *modules], cwd=root, env=environ, check=True)
+        subprocess.run([sys.executable, COMPILE, str(out), *modules], cwd=root, env=environ, check=True)
         for library in (out / "lib").rglob("*.so"):
             build_data["force_include"][str(library)] = str(library.relative_to(out / "lib"))
         build_data["pure_python"] = False
