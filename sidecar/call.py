@@ -75,6 +75,7 @@ class Call:
         "id",
         "method",
         "mode",
+        "now_s",
         "on_interim",
         "provider",
         "route",
@@ -125,6 +126,9 @@ class Call:
         """The route's name, or `-` when none matched."""
         self.started_s = started_s
         """When the head was complete, on the monotonic clock."""
+        self.now_s = started_s
+        """When the present attempt began to be made, on the monotonic clock: the time for what is done at once and in
+        passing. Whoever has waited before handing the call on reads the clock anew."""
         self.deadline_s = deadline_s
         """When the application must have its answer, on the monotonic clock."""
         self.attempt = attempt

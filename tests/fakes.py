@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from math import inf
 from typing import Any, Final
 
-from sidecar.call import Call, Failure, Mode, Outcome, Reply
+from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply
 from sidecar.clock import TICK_S, Alarm
 from sidecar.errors import Reason, Verdict
 from sidecar.http1.message import Body, Headers, ReplayBody
@@ -123,6 +123,16 @@ class FakeProvider:
                 self.hanging.remove(held)
             self.cancelled += 1
             raise
+
+
+def as_attempts(handle: Handler, clock: FakeClock) -> Handler:
+    """`handle` as the retry step calls it: with each call told what time it is."""
+
+    def attempt(call: Call) -> Awaitable[Outcome]:
+        call.now_s = clock.now()
+        return handle(call)
+
+    return attempt
 
 
 def make_headers(fields: Fields = ()) -> Headers:

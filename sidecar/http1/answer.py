@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 from sidecar.http1.connection import last_chunk
 from sidecar.http1.entry import Entry
@@ -44,9 +44,11 @@ class Answer:
 
 def head_of(request: Request, answer: Answer, keep: bool, chunked: bool) -> bytes:
     """The head, with what this connection needs said: its framing, and whether it stays."""
-    lines = [_status_line(answer.status, answer.phrase), *map(JOIN_FIELD, answer.headers.fields)]
-    if answer.extra:
-        lines += map(JOIN_FIELD, answer.extra)
+    lines = [_status_line(answer.status, answer.phrase)]
+    for name, value in answer.headers.fields:
+        lines.append(b"%b: %b" % (name, value))
+    for name, value in answer.extra:
+        lines.append(b"%b: %b" % (name, value))
     if chunked:
         lines.append(b"Transfer-Encoding: chunked")
     if answer.upgrade is not None:
@@ -56,12 +58,12 @@ def head_of(request: Request, answer: Answer, keep: bool, chunked: bool) -> byte
         lines.append(b"Connection: close")
     elif request.version == "1.0":
         lines.append(b"Connection: keep-alive")
-    lines += END
+    lines.append(END)
     return b"\r\n".join(lines)
 
 
 def interim_head(status: int, phrase: bytes, headers: Headers) -> bytes:
-    return b"\r\n".join([b"HTTP/1.1 %d %b" % (status, phrase), *map(JOIN_FIELD, headers.fields), b"", b""])
+    return b"\r\n".join([b"HTTP/1.1 %d %b" % (status, phrase), *map(b": ".join, headers.fields), END])
 
 
 def framed(head: bytes, data: bytes, body: Body) -> bytes:
@@ -75,8 +77,8 @@ def _status_line(status: int, phrase: bytes) -> bytes:
     return USUAL_LINES.get((status, phrase)) or b"HTTP/1.1 %d %b" % (status, phrase)
 
 
-USUAL_LINES = {(200, b"OK"): b"HTTP/1.1 200 OK", (201, b"Created"): b"HTTP/1.1 201 Created"}
-BODILESS = frozenset((204, 304))
-JOIN_FIELD = b": ".join
-END = (b"", b"")
-NO_REQUEST = Request("GET", b"", "1.1", Headers())
+USUAL_LINES: Final = {(200, b"OK"): b"HTTP/1.1 200 OK", (201, b"Created"): b"HTTP/1.1 201 Created"}
+BODILESS: Final = frozenset((204, 304))
+END: Final = b"\r\n"
+"""The last line's own end, and the empty line."""
+NO_REQUEST: Final = Request("GET", b"", "1.1", Headers())

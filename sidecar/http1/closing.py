@@ -13,12 +13,12 @@ import os
 import socket
 import struct
 from array import array
-from typing import Any
+from typing import Any, Final
 
-SETTLE_S = 0.002
+SETTLE_S: Final = 0.002
 """How long a handshake that has begun may take to be over: both ends are on this machine."""
-_SO_ATTACH_FILTER = 26
-_FILTER = array(
+_SO_ATTACH_FILTER: Final = 26
+_FILTER: Final = array(
     "B",
     b"".join(
         (

@@ -6,8 +6,9 @@ import asyncio
 import select
 import socket
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
+from sidecar.clock import Clock, Watchdog
 from sidecar.errors import Reason, WireError
 from sidecar.http1.drive import Signal
 from sidecar.http1.limits import HeadLimits
@@ -15,7 +16,7 @@ from sidecar.http1.message import Headers, ReplayBody
 from sidecar.http1.response import Response, ResponseReader
 from sidecar.http1.tls import TlsClient
 
-DRAIN_BYTES = 64 * 1024
+DRAIN_BYTES: Final = 64 * 1024
 """The rest of a reply that nobody wants is read up to this size rather than losing the connection."""
 
 OnInterim = Callable[[int, bytes, Headers], None]
@@ -88,8 +89,14 @@ class Home(Protocol):
 class ProviderConnection(asyncio.Protocol):
     """`open` (for TLS), then `begin` an exchange, await the reply, and again once the pool has it back."""
 
-    def __init__(
-        self, home: Home, limits: HeadLimits, key: int, tls: TlsClient | None, loop: asyncio.AbstractEventLoop
+    def __init__(  # noqa: PLR0917
+        self,
+        home: Home,
+        limits: HeadLimits,
+        key: int,
+        tls: TlsClient | None,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
     ) -> None:
         self.key = key
         """Whose connection it is: calls of different credentials never share one."""
@@ -102,6 +109,8 @@ class ProviderConnection(asyncio.Protocol):
         """Counts reads, so that a sweep can tell a stalled body from a slow one."""
         self.reading_paused = False
         """Whether it is our reader that is slow, and not the provider."""
+        self.deadline = Watchdog(clock)
+        """When the reply's head must be here; for the pool to set and to lift."""
         self._home = home
         self._loop = loop
         self._tls = tls
@@ -406,6 +415,7 @@ class ProviderConnection(asyncio.Protocol):
         if self._gone:
             return
         self._gone = True
+        self.deadline.stop()
         if self._pump is not None:
             self._pump.cancel()
         if self._writable is not None and not self._writable.done():

@@ -12,11 +12,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import Context
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Final, Generic, TypeVar, final
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+ENDED: Final = object()
 
 
 @final
@@ -25,13 +27,13 @@ class Signal(Generic[T]):
 
     It has as much of a future's face as a task needs, so that tests and tools may await it from one."""
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_loop", "_result", "_wake", "_wake_soon", "is_done")
+    __slots__ = ("_asyncio_future_blocking", "_context", "_drive", "_error", "_loop", "_result", "_wake", "is_done")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._asyncio_future_blocking = False
         self._loop = loop
+        self._drive: Drive | None = None
         self._wake: Callable[[Any], object] | None = None
-        self._wake_soon = False
         self._context: Context | None = None
         self._result: T | None = None
         self._error: BaseException | None = None
@@ -52,13 +54,12 @@ class Signal(Generic[T]):
         self.is_done = True
 
     def wake(self) -> None:
+        drive, self._drive = self._drive, None
         wake, self._wake = self._wake, None
-        if wake is None:
-            return
-        if self._wake_soon:
+        if drive is not None:
+            drive.step()
+        elif wake is not None:
             self._loop.call_soon(wake, self, context=self._context)
-        else:
-            wake(self)
 
     def __await__(self) -> Generator[Any, None, T]:
         if not self.is_done:
@@ -66,9 +67,9 @@ class Signal(Generic[T]):
             yield self
         return self.result()
 
-    def on_done(self, wake: Callable[[Any], object]) -> None:
-        """Call `wake` as soon as the value is there, from where it is set."""
-        self._wake = wake
+    def on_done(self, drive: Drive) -> None:
+        """Step `drive` as soon as the value is there, from where it is set."""
+        self._drive = drive
 
     # A future's face.
 
@@ -81,7 +82,7 @@ class Signal(Generic[T]):
         return self._loop
 
     def add_done_callback(self, wake: Callable[[Any], object], *, context: Context | None = None) -> None:
-        self._wake, self._wake_soon, self._context = wake, True, context
+        self._wake, self._context = wake, context
 
     def cancel(self, msg: object = None) -> bool:
         if self.is_done:
@@ -94,17 +95,17 @@ class Signal(Generic[T]):
 class Drive:
     """One coroutine on its way. It starts at once; `on_end` is called when it has returned, raised or been stopped."""
 
-    __slots__ = ("_awaited", "_cancelling", "_coroutine", "_loop", "_on_end")
+    __slots__ = ("_awaited", "_cancelling", "_loop", "_on_end", "_waits")
 
     def __init__(
         self, coroutine: Coroutine[Any, None, None], on_end: Callable[[], None], loop: asyncio.AbstractEventLoop
     ) -> None:
-        self._coroutine = coroutine
+        self._waits = coroutine.__await__()
         self._on_end = on_end
         self._loop = loop
         self._awaited: Any = None
         self._cancelling = False
-        self._step()
+        self.step()
 
     def cancel(self) -> None:
         """Raise CancelledError where the coroutine waits, or will wait next."""
@@ -113,15 +114,17 @@ class Drive:
         else:
             self._awaited.cancel()
 
-    def _step(self, _: object = None) -> None:
+    def step(self, _: object = None) -> None:
+        """Go on to where the coroutine waits next, or to its end."""
         self._awaited = None
         try:
-            awaited = self._coroutine.send(None)
-        except (StopIteration, asyncio.CancelledError):
-            self._on_end()
-            return
+            awaited = self._go_on()
+        except asyncio.CancelledError:
+            awaited = ENDED
         except Exception:
             log.exception("a connection's work failed")
+            awaited = ENDED
+        if awaited is ENDED:
             self._on_end()
             return
         if awaited is None:
@@ -129,15 +132,22 @@ class Drive:
             awaited = self._loop.create_future()
             self._loop.call_soon(_let_go, awaited)
         self._awaited = awaited
-        if type(awaited) is Signal:
-            awaited.on_done(self._step)
+        if isinstance(awaited, Signal):
+            awaited.on_done(self)
         else:
             # As a task does: the flag tells a future that it is awaited properly.
             awaited._asyncio_future_blocking = False
-            awaited.add_done_callback(self._step)
+            awaited.add_done_callback(self.step)
         if self._cancelling:
             self._cancelling = False
             awaited.cancel()
+
+    def _go_on(self) -> Any:
+        """What the coroutine waits for next, or `ENDED`. Asked by a loop, it can end without raising StopIteration, and
+        an exception costs as much as all the rest of a step."""
+        for awaited in self._waits:
+            return awaited
+        return ENDED
 
 
 def _let_go(turn: asyncio.Future[None]) -> None:

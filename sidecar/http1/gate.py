@@ -11,7 +11,7 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 from sidecar.errors import Reason
 from sidecar.http1.entry import Entry
@@ -23,10 +23,10 @@ from sidecar.http1.transport import Guest, RawTransport, Transport
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 1.0
+SWEEP_S: Final = 1.0
 DECODE_ERROR, INTERNAL_ERROR = 50, 80
 """Alerts (RFC 8446 6.2)."""
-DISTRUST = frozenset(
+DISTRUST: Final = frozenset(
     (
         "access_denied",
         "bad_certificate",
@@ -310,4 +310,4 @@ def _alert(code: int) -> bytes:
     return bytes((21, 3, 3, 0, 2, 2, code))
 
 
-NOWHERE = Entry("transparent", "", 0)
+NOWHERE: Final = Entry("transparent", "", 0)

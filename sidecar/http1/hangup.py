@@ -5,12 +5,13 @@ from __future__ import annotations
 import select
 import socket
 import struct
+from typing import Final
 
 from sidecar.http1.transport import Transport
 
-HANG_UP_CHECK_S = 0.05
+HANG_UP_CHECK_S: Final = 0.05
 """How long a client's system has to answer a byte of ours."""
-TCP_CLOSE = 7
+TCP_CLOSE: Final = 7
 
 
 def has_hung_up(transport: Transport) -> bool:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
-HELLO_BYTES = 64 * 1024
-RAW_BYTES = 2 * HELLO_BYTES
+HELLO_BYTES: Final = 64 * 1024
+RAW_BYTES: Final = 2 * HELLO_BYTES
 """What the hello may weigh with its records' heads, which can be smaller than they."""
-RECORD_BYTES = 16 * 1024
+RECORD_BYTES: Final = 16 * 1024
 
-HANDSHAKE = 22
-CLIENT_HELLO = 1
+HANDSHAKE: Final = 22
+CLIENT_HELLO: Final = 1
 SERVER_NAME, ALPN, SUPPORTED_VERSIONS, ENCRYPTED_HELLO = 0, 16, 43, 0xFE0D
-HOST_NAME = 0
-OUTER = 0
+HOST_NAME: Final = 0
+OUTER: Final = 0
 
-NAME = re.compile(rb"[A-Za-z0-9._:-]{1,255}")
-METHODS = (
+NAME: Final = re.compile(rb"[A-Za-z0-9._:-]{1,255}")
+METHODS: Final = (
     b"GET ", b"HEAD ", b"POST ", b"PUT ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"TRACE ", b"CONNECT ", b"ACL ", b"BIND ",
     b"CHECKOUT ", b"COPY ", b"LINK ", b"LOCK ", b"M-SEARCH ", b"MERGE ", b"MKACTIVITY ", b"MKCALENDAR ", b"MKCOL ",
     b"MOVE ", b"NOTIFY ", b"PROPFIND ", b"PROPPATCH ", b"PURGE ", b"QUERY ", b"REBIND ", b"REPORT ", b"SEARCH ",

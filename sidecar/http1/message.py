@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
-HIGH_WATER_BYTES = 128 * 1024
+HIGH_WATER_BYTES: Final = 128 * 1024
 """A body that has this much waiting stops its sender."""
 
 
@@ -26,8 +26,9 @@ class Headers:
         self.fields: list[tuple[bytes, bytes]] = []
         self.index: dict[bytes, bytes] = {}
         """Values by lower-case name; of a repeated field, its values joined by `, `."""
-        for name, value in fields:
-            self.add(name, value)
+        if fields:  # Most are made without, and filled as they are read.
+            for name, value in fields:
+                self.add(name, value)
 
     def add(self, name: bytes, value: bytes) -> None:
         """Append a field. A repeated one reads as its values joined by `, ` (RFC 9110 5.3)."""
@@ -239,15 +240,16 @@ class Body:
         if self._waiter is not None:
             self._wake()
         callbacks, self._done_callbacks = self._done_callbacks, None
-        for callback in callbacks or ():
-            callback(complete)
+        if callbacks is not None:
+            for callback in callbacks:
+                callback(complete)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
 
-COMPLETE = Body.of(b"")
+COMPLETE: Final = Body.of(b"")
 """The body of a message that has none. It is complete, so it holds no state and is shared."""
 
 
@@ -321,5 +323,5 @@ class ReplayBody:
             self._kept.append(data)
 
 
-NO_BODY = ReplayBody(None)
+NO_BODY: Final = ReplayBody(None)
 """The body of a request that has none. It holds no state, so every such call shares it."""

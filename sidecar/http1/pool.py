@@ -7,7 +7,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from sidecar.clock import Alarm, Clock
 from sidecar.errors import Reason, WireError
@@ -17,9 +17,9 @@ from sidecar.http1.proxy import Connector, Proxy
 from sidecar.http1.response import Response
 from sidecar.http1.tls import TlsClient, TlsSettings, client_context
 
-SWEEP_S = 1.0
-OPENING_AT_ONCE = 16
-KEEP_ALIVE_MARGIN_S = 2.0
+SWEEP_S: Final = 1.0
+OPENING_AT_ONCE: Final = 16
+KEEP_ALIVE_MARGIN_S: Final = 2.0
 """How much sooner than the provider we close: a sweep, and the way there."""
 
 
@@ -55,6 +55,7 @@ class Pool:
         self._allows = allows
         self._limits = limits
         self._clock = clock
+        self._now = clock.now
         self._idle: dict[int, list[ProviderConnection]] = {}
         self._all: set[ProviderConnection] = set()
         self._opening = 0
@@ -79,7 +80,7 @@ class Pool:
         connection = self._take(exchange) or await self._open(exchange)
         while True:
             exchange.body.rewind()
-            alarm = self._clock.at(exchange.deadline_s, connection.expire)
+            connection.deadline.watch(exchange.deadline_s, connection.expire)
             try:
                 response = await connection.begin(exchange)
             except WireError as error:
@@ -96,7 +97,7 @@ class Pool:
                     self._watch()
                 return response, connection
             finally:
-                alarm.cancel()
+                connection.deadline.lift()
             connection = await self._open(exchange)
 
     # Taking and opening.
@@ -153,7 +154,7 @@ class Pool:
         connected = await self._dialer.connect(origin.host, origin.port, self._allows)
         tls = None if origin.tls is None else await self._tls(origin.tls)
         loop = asyncio.get_running_loop()
-        connection = ProviderConnection(self, self._limits.head, key, tls, loop)
+        connection = ProviderConnection(self, self._limits.head, key, tls, loop, self._clock)
         try:
             await loop.create_connection(lambda: connection, sock=connected)
             self._all.add(connection)
@@ -219,7 +220,7 @@ class Pool:
     # What connections say.
 
     def on_idle(self, connection: ProviderConnection) -> None:
-        connection.idle_since_s = self._clock.now()
+        connection.idle_since_s = self._now()
         if self._busy_idle_s:
             self._busy_idle_s.pop(connection, None)
         idle = self._idle.get(connection.key)

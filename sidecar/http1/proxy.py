@@ -11,19 +11,19 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import NoReturn, Protocol, final
+from typing import Final, NoReturn, Protocol, final
 
 from sidecar.errors import Reason, WireError
 
-HEAD_BYTES = 16 * 1024
+HEAD_BYTES: Final = 16 * 1024
 """The longest answer to a CONNECT."""
-BUSY = frozenset((408, 425, 429))
+BUSY: Final = frozenset((408, 425, 429))
 """Answers below 500 that are about the moment and not about us."""
 
-_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
-_BEGINNING = b"HTTP/1."
-_ENDS = (b"\r\n\r\n", b"\r\n\r", b"\r\n", b"\r", b"")
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r\n")
+_BEGINNING: Final = b"HTTP/1."
+_ENDS: Final = (b"\r\n\r\n", b"\r\n\r", b"\r\n", b"\r", b"")
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
 class Connector(Protocol):

@@ -8,15 +8,16 @@ HTTP/1.0. Fields that concern one connection only never get among the end-to-end
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Final
 
 import httptools
 
 from sidecar.errors import Reason
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Body, Flow, Headers
+from sidecar.http1.names import FieldName, FieldNames
 
-CONNECTION_FIELDS = frozenset(
+CONNECTION_FIELDS: Final = frozenset(
     (
         b"connection",
         b"expect",
@@ -33,54 +34,37 @@ CONNECTION_FIELDS = frozenset(
 )
 """Fields between two neighbours. `Host` is among them since each hop writes its own."""
 
-NEVER_TRAILERS = CONNECTION_FIELDS | {b"content-length", b"trailer"}
+NEVER_TRAILERS: Final = CONNECTION_FIELDS | {b"content-length", b"trailer"}
 """Framing and routing cannot come after the body that they frame (RFC 9110 6.5.1)."""
 
-KEPT_THOUGH_NAMED = frozenset((b"content-length", b"content-type", b"cache-control", b"authorization", b"cookie"))
+KEPT_THOUGH_NAMED: Final = frozenset(
+    (b"content-length", b"content-type", b"cache-control", b"authorization", b"cookie")
+)
 """Fields that `Connection` cannot strip: a peer that names them wants the next hop to misread the message."""
-VERSIONS = frozenset(("1.0", "1.1"))
-
-
-@final
-class FieldName:
-    """What is known of a field by its name, as one peer writes it."""
-
-    __slots__ = ("hop", "key", "name")
-
-    def __init__(self, name: bytes) -> None:
-        self.name = name
-        self.key = name.lower()
-        self.hop = self.key in CONNECTION_FIELDS
-
-
-KNOWN_NAMES: dict[bytes, FieldName] = {}
-"""Peers write few names, over and over: each is lowered and hashed once, and messages share it."""
-MOST_KNOWN = 1024
-LONGEST_KNOWN = 64
-
-
-def learn_name(name: bytes) -> FieldName:
-    """Bounded, so that a peer that makes names up gains nothing."""
-    known = FieldName(name)
-    if len(KNOWN_NAMES) < MOST_KNOWN and len(name) <= LONGEST_KNOWN:
-        KNOWN_NAMES[name] = known
-    return known
+VERSIONS: Final = frozenset(("1.0", "1.1"))
 
 
 class Reader:
     """What requests and replies have in common. `_refuse` raises this side's exception."""
 
     __slots__ = (
-        "_begun", "_body", "_carry", "_first", "_flow", "_fresh", "_headers", "_hop", "_hops", "_limits", "_parser",
-        "_size_bytes", "_start", "in_head",
+        "_begun", "_body", "_carry", "_first", "_flow", "_fresh", "_headers", "_hop", "_hops", "_host", "_last",
+        "_limits", "_names", "_options", "_parser", "_size_bytes", "_start", "in_head",
     )  # fmt: skip
 
-    def __init__(self, flow: Flow, limits: HeadLimits) -> None:
+    def __init__(self, flow: Flow, limits: HeadLimits, names: FieldNames) -> None:
         self._flow = flow
         self._parser: Any = None
         self._limits = limits
         self._headers = Headers()
+        self._names = names
+        self._last: FieldName = names.start
+        """The field before the present one."""
+        self._host: bytes | None = None
+        self._options: bytes | None = None
+        """The value of `Connection`. Few heads have other fields between neighbours than this and `Host`."""
         self._hop: dict[bytes, bytes] = {}
+        """Those others."""
         self._start = b""
         """The part of the start line that is text: a request's target, a reply's phrase."""
         self._carry = b""
@@ -114,7 +98,10 @@ class Reader:
 
     def on_message_begin(self) -> None:
         self._headers = Headers()
-        self._hop = {}
+        self._last = self._names.start
+        self._host = self._options = None
+        if self._hop:
+            self._hop = {}
         self._start = b""
         self._size_bytes = 0
         self._begun += 1
@@ -127,20 +114,31 @@ class Reader:
         if not self.in_head:
             self._on_trailer(name, value)
             return
-        known = KNOWN_NAMES.get(name)
-        if known is None:
-            known = learn_name(name)
+        known = self._last.next
+        if known is None or known.name != name:
+            known = self._names.follow(self._last, name)
+        self._last = known
         key = known.key
         if known.hop:
-            index = self._hop
-            self._hops += 1
-        else:
-            index = self._headers.index
-            self._headers.fields.append((known.name, value))
-        if key in index:
+            self._on_hop(key, value)
+            return
+        headers = self._headers
+        headers.fields.append((known.name, value))
+        index = headers.index
+        # One search instead of two, for a field that is hardly ever there already.
+        count = len(index)
+        index.setdefault(key, value)
+        if len(index) == count:
             index[key] += b", " + value
+
+    def _on_hop(self, key: bytes, value: bytes) -> None:
+        self._hops += 1
+        if key == b"host":
+            self._host = _joined(self._host, value)
+        elif key == b"connection":
+            self._options = _joined(self._options, value)
         else:
-            index[key] = value
+            self._hop[key] = _joined(self._hop.get(key), value)
 
     def _on_trailer(self, name: bytes, value: bytes) -> None:
         body = self._body
@@ -154,9 +152,11 @@ class Reader:
 
     def _strip_named(self, headers: Headers) -> frozenset[bytes]:
         """Remove what `Connection` names, and give the names."""
-        value = self._hop.get(b"connection")
+        value = self._options
         if value is None:
             return NOTHING
+        if value == b"keep-alive":
+            return KEEP_ALIVE
         known = USUAL_CONNECTIONS.get(value)
         if known is not None:
             return known
@@ -184,6 +184,8 @@ class Reader:
                 self._refuse(Reason.HEAD_TOO_LARGE, f"a head of more than {self._limits.bytes} bytes")
 
     def _chunked(self, version: str) -> bool:
+        if not self._hop:
+            return False
         coding = self._hop.get(b"transfer-encoding")
         if coding is None:
             return False
@@ -217,12 +219,14 @@ class _Nobody:
     def on_complete(self) -> None: ...
 
 
-NOBODY = _Nobody()
+def _joined(known: bytes | None, value: bytes) -> bytes:
+    """RFC 9110 5.3."""
+    return value if known is None else known + b", " + value
 
 
-NOTHING: frozenset[bytes] = frozenset()
-USUAL_CONNECTIONS: dict[bytes, frozenset[bytes]] = {
-    b"keep-alive": frozenset((b"keep-alive",)),
-    b"Keep-Alive": frozenset((b"keep-alive",)),
-    b"close": frozenset((b"close",)),
-}
+NOBODY: Final = _Nobody()
+
+
+NOTHING: Final[frozenset[bytes]] = frozenset()
+KEEP_ALIVE: Final = frozenset((b"keep-alive",))
+USUAL_CONNECTIONS: Final[dict[bytes, frozenset[bytes]]] = {b"Keep-Alive": KEEP_ALIVE, b"close": frozenset((b"close",))}

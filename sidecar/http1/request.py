@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import final
+from typing import Final, final
 
 import httptools
 
 from sidecar.errors import ClientError, Reason
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Body, Flow, Headers
-from sidecar.http1.reading import VERSIONS, Reader
+from sidecar.http1.names import FieldNames
+from sidecar.http1.reading import CONNECTION_FIELDS, VERSIONS, Reader
 
-HASH, COMMA = b"#,"
+HASH: Final = 0x23
+COMMA: Final = 0x2C
 """As numbers: a search for bytes among bytes first finds out, by an exception, that they are none."""
+NAMES: Final = FieldNames(CONNECTION_FIELDS)
+"""Apart from those of replies, which come in another order."""
 
 
 @final
@@ -50,7 +54,7 @@ class RequestReader(Reader):
     def __init__(
         self, flow: Flow, limits: HeadLimits, body_limit: int | None, on_request: Callable[[Request], None]
     ) -> None:
-        super().__init__(flow, limits)
+        super().__init__(flow, limits, NAMES)
         self._body_limit = body_limit
         self._on_request = on_request
         self._error: ClientError | None = None
@@ -81,7 +85,7 @@ class RequestReader(Reader):
         headers, method, target = self._headers, self._parser.get_method(), self._start
         self.in_head = False
         self.body_bytes = 0
-        request = Request(method.decode("ascii"), target, self._version(method, target), headers)
+        request = Request(_text(method), target, self._version(method, target), headers)
         self._check_start(request)
         self._check_head(headers)
         self._connection(request, headers)
@@ -114,7 +118,7 @@ class RequestReader(Reader):
 
     def _connection(self, request: Request, headers: Headers) -> None:
         hop = self._hop
-        request.host = host = hop.get(b"host")
+        request.host = host = self._host
         if host is None:
             if request.version == "1.1":
                 self._refuse(Reason.BAD_REQUEST, "an HTTP/1.1 request without a Host field")
@@ -122,7 +126,7 @@ class RequestReader(Reader):
             self._refuse(Reason.BAD_REQUEST, "more than one Host field")
         named = self._strip_named(headers)
         request.keep_alive = b"keep-alive" in named if request.version == "1.0" else b"close" not in named
-        if len(hop) > 1 or host is None:
+        if hop:
             expect = hop.get(b"expect")
             if expect is not None and request.version == "1.1":
                 if expect.lower() != b"100-continue":
@@ -179,3 +183,10 @@ class RequestReader(Reader):
     def _refuse(self, reason: Reason, detail: str) -> None:
         self._error = ClientError(reason, detail)
         raise self._error
+
+
+def _text(method: bytes) -> str:
+    """Nearly always one of two, which to decode would cost more than to compare."""
+    if method == b"GET":
+        return "GET"
+    return "POST" if method == b"POST" else method.decode("ascii")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import httptools
 
 from sidecar.errors import Reason, WireError
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import COMPLETE, Body, Flow, Headers
-from sidecar.http1.reading import NOBODY, VERSIONS, Reader
+from sidecar.http1.names import FieldNames
+from sidecar.http1.reading import CONNECTION_FIELDS, NOBODY, VERSIONS, Reader
 
-UPGRADING = frozenset((101, 426))
+UPGRADING: Final = frozenset((101, 426))
 """Statuses whose `Upgrade` field is part of what they say (RFC 9110 15.2.2, 15.5.22)."""
-USUAL_PHRASES = frozenset((b"OK", b"Created", b"No Content", b"Not Found", b"Not Modified", b"Too Many Requests"))
-PHRASE = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
+USUAL_PHRASES: Final = frozenset(
+    (b"OK", b"Created", b"No Content", b"Not Found", b"Not Modified", b"Too Many Requests")
+)
+PHRASE: Final = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
 """RFC 9112 4."""
+NAMES: Final = FieldNames(CONNECTION_FIELDS)
+"""Apart from those of requests, which come in another order."""
 
 
 @final
@@ -60,7 +65,7 @@ class ResponseReader(Reader):
     )
 
     def __init__(self, flow: Flow, limits: HeadLimits, sink: ResponseSink) -> None:
-        super().__init__(flow, limits)
+        super().__init__(flow, limits, NAMES)
         self._sink = sink
         self._error: WireError | None = None
         self._interim = False
@@ -100,14 +105,17 @@ class ResponseReader(Reader):
             return
         response = Response(status, self._start, headers)
         response.keep_alive = b"keep-alive" in named if version == "1.0" else b"close" not in named
-        response.keep_alive_s = _keep_alive_s(self._hop.get(b"keep-alive"))
-        if status in UPGRADING:
-            response.upgrade = self._hop.get(b"upgrade")
+        if self._hop:
+            response.keep_alive_s = _keep_alive_s(self._hop.get(b"keep-alive"))
+            if status in UPGRADING:
+                response.upgrade = self._hop.get(b"upgrade")
         self._frame(response, version)
         self._sink.on_response(response)
 
     def _check_start(self, status: int) -> str:
         """The version. llhttp allows other protocols, statuses below 100 and control characters in the phrase."""
+        if self._first and self._carry.startswith(b"HTTP/1.1 200 OK\r\n"):
+            return "1.1"  # Nearly always; nothing is left to be checked.
         version = "1.1"
         if not self._first or not self._carry.startswith(b"HTTP/1.1 %d" % status) or status < 100:
             version = self._parser.get_http_version()

@@ -7,7 +7,7 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
 
 from sidecar.clock import Clock
 from sidecar.errors import Reason
@@ -24,9 +24,9 @@ Handle = Callable[["ServerConnection", Request], Awaitable[Answer]]
 Refuse = Callable[[Reason, str], Answer]
 """Makes the answer for a request that could not be read."""
 
-YOUNG_S = 1.0
+YOUNG_S: Final = 1.0
 """How long at the end a connection may stay that was used lately, or is new: a request may be on its way on it."""
-YOUNG_TICKS = 2
+YOUNG_TICKS: Final = 2
 """Sweeps since its last use that make it no longer young: at least a second."""
 
 

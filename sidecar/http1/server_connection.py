@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from sidecar.errors import ClientError, Reason
 from sidecar.http1.answer import BODILESS, NO_REQUEST, Answer, framed, head_of, interim_head
@@ -20,10 +20,10 @@ from sidecar.http1.tunnel import hand_over, pump
 if TYPE_CHECKING:
     from sidecar.http1.server import Server
 
-SWEEP_S = 1.0
-PIPELINE_DEPTH = 8
+SWEEP_S: Final = 1.0
+PIPELINE_DEPTH: Final = 8
 """Requests parsed ahead before reading stops."""
-LINGER_S = 2.0
+LINGER_S: Final = 2.0
 """How long a closing connection goes on reading, so that a reset does not destroy the reply just sent."""
 
 
@@ -255,20 +255,19 @@ class ServerConnection(asyncio.Protocol):
                 keep = False  # An HTTP/1.0 client learns the end from the close.
             else:
                 answer.extra.append((b"Content-Length", b"%d" % len(whole)))
-        write = self._transport.write
         head = head_of(request, answer, keep, chunked)
         if answer.tunnel is not None:
-            write(head)
+            self._transport.write(head)
             await self._tunnel_through(request, answer)
             return False
         if whole is not None:
-            write(framed(head, whole, body) if chunked else head + whole)
+            self._transport.write(framed(head, whole, body) if chunked else head + whole)
             if not sends_body:
                 body.discard()
             if self._write_paused:
                 await self._drain()
             return self._settled(keep)
-        write(head)
+        self._transport.write(head)
         await self._stream(body, chunked)
         return self._settled(keep)
 

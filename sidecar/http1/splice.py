@@ -9,7 +9,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeAlias, final
+from typing import Any, Final, Protocol, TypeAlias, final
 
 from sidecar.errors import Reason, WireError
 from sidecar.http1.message import Body
@@ -18,11 +18,11 @@ from sidecar.http1.transport import Guest, RawTransport
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 1.0
-IDLE_S = 3600.0
-WAITING_BYTES = 64 * 1024
+SWEEP_S: Final = 1.0
+IDLE_S: Final = 3600.0
+WAITING_BYTES: Final = 64 * 1024
 """What a client may send ahead while its provider is dialled."""
-RESET = struct.pack("ii", 1, 0)
+RESET: Final = struct.pack("ii", 1, 0)
 """SO_LINGER that makes a close a reset."""
 
 

@@ -11,11 +11,11 @@ import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 from sidecar.errors import Reason, WireError
 
-MORE_THAN_A_RECORD = 16 * 1024 + 1
+MORE_THAN_A_RECORD: Final = 16 * 1024 + 1
 """A record carries a byte less at the most (RFC 8446 5.1), and a read of OpenSSL's gives what one carries."""
 
 

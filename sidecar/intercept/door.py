@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from sidecar.clock import Clock
 from sidecar.errors import ClientError, Reason
@@ -28,12 +28,12 @@ from sidecar.telemetry.meters import Family, Tally
 
 log = logging.getLogger(__name__)
 
-HTTP1 = frozenset((b"http/1.1", b"http/1.0"))
-ACCESS_DENIED = 49
+HTTP1: Final = frozenset((b"http/1.1", b"http/1.0"))
+ACCESS_DENIED: Final = 49
 """The alert for a connection that the policies refuse (RFC 8446 6.2)."""
-LOOPED = "a connection of the sidecar's own came back to it: `sidecar firewall` must leave out its user"
-SAY_EVERY_S = 60.0
-MOST_SAID = 1024
+LOOPED: Final = "a connection of the sidecar's own came back to it: `sidecar firewall` must leave out its user"
+SAY_EVERY_S: Final = 60.0
+MOST_SAID: Final = 1024
 
 
 class Credentials:
@@ -226,7 +226,7 @@ class Silent:
         log.debug("a spliced connection ended", extra={"reason": str(ending)})
 
 
-SILENT = Silent()
+SILENT: Final = Silent()
 
 
 def is_address(host: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Final
 
 import orjson
 
@@ -22,7 +23,7 @@ class Row:
     title: str
 
 
-ROWS: dict[Reason, Row] = {
+ROWS: Final[dict[Reason, Row]] = {
     Reason.BREAKER_OPEN: Row(503, "The provider's circuit breaker is open"),
     Reason.RATE_LIMITED: Row(429, "The policy's rate limit is reached"),
     Reason.CONCURRENCY_LIMITED: Row(429, "The policy's concurrency limit is reached"),
@@ -59,7 +60,7 @@ ROWS: dict[Reason, Row] = {
     Reason.INTERNAL: Row(500, "The sidecar failed"),
 }
 
-NO_SDK_RETRY = [(b"X-Should-Retry", b"false"), (b"Stripe-Should-Retry", b"false")]
+NO_SDK_RETRY: Final = [(b"X-Should-Retry", b"false"), (b"Stripe-Should-Retry", b"false")]
 """What the SDKs of OpenAI, Anthropic and Stripe read before they look at the status. Without it an answer that took all
 of the sidecar's attempts would be multiplied by theirs."""
 
@@ -106,7 +107,7 @@ def problem(refusal: Refusal, sidecar: bytes) -> Answer:
     return Answer(row.status, PHRASES[row.status], headers, extra, Body.of(body))
 
 
-PHRASES = {
+PHRASES: Final = {
     400: b"Bad Request",
     403: b"Forbidden",
     404: b"Not Found",

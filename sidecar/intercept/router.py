@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 from random import getrandbits
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.call import Call, Failure, Handler, Mode, Outcome, Reply, Served
 from sidecar.clock import Clock
@@ -23,8 +23,8 @@ from sidecar.rules.egress import METADATA_HOSTS, is_own_address
 
 log = logging.getLogger(__name__)
 
-MODES = {mode.value: mode for mode in (Mode.CONNECT, Mode.TRANSPARENT)}
-FAULT = "a fault of the sidecar's own; its log has the cause under this id"
+MODES: Final = {mode.value: mode for mode in (Mode.CONNECT, Mode.TRANSPARENT)}
+FAULT: Final = "a fault of the sidecar's own; its log has the cause under this id"
 
 
 def new_id() -> str:
@@ -59,7 +59,9 @@ class Pipeline(Protocol):
 class Provider(Protocol):
     """One provider's routes."""
 
-    def pipeline(self, method: str, path: bytes) -> Pipeline: ...
+    def pipeline(self, method: str, target: bytes, /) -> Pipeline:
+        """The target is in origin form; its query does not count."""
+        ...
 
 
 class Directory(Protocol):
@@ -104,7 +106,7 @@ class Router:
         self._credentials = credentials
         self._opens = opens
         """There is an authority to open HTTPS with."""
-        self._clock = clock
+        self._now = clock.now
         self._via_name = via_name
         self._replay_bytes = replay_bytes
 
@@ -154,6 +156,7 @@ class Router:
             if self._credentials is not None and goal.mode is Mode.FORWARD:
                 self._credentials.check(request.proxy_credentials)
             mode, target, pipeline = self._find(goal, request.method)
+        provider = pipeline.provider
         return (
             Call(
                 call_id,
@@ -162,13 +165,13 @@ class Router:
                 target,
                 headers,
                 NO_BODY if request.body is None else ReplayBody(request.body, self._replay_bytes),
-                pipeline.provider,
+                provider,
                 pipeline.route,
-                self._clock.now(),
+                self._now(),
                 expects_continue=request.expects_continue,
                 upgrade=request.upgrade,
                 on_interim=connection.interim if request.version == "1.1" else None,
-                base=_base(mode, goal, pipeline.provider),
+                base=_base(mode, goal, provider),
             ),
             pipeline,
         )
@@ -196,7 +199,7 @@ class Router:
     def tunnel_call(self, mode: Mode, target: bytes, pipeline: Pipeline, call_id: str) -> Call:
         """A connection that is not opened, as a call: the provider's steps guard its beginning."""
         return Call(
-            call_id, mode, "CONNECT", target, Headers(), NO_BODY, pipeline.provider, pipeline.route, self._clock.now()
+            call_id, mode, "CONNECT", target, Headers(), NO_BODY, pipeline.provider, pipeline.route, self._now()
         )
 
     def intercepts(self, authority: bytes) -> bool | None:
@@ -229,7 +232,7 @@ class Router:
         mode = MODES[entry.mode]
         provider = self.directory.by_host(entry.authority if host == entry.name else b"%b:%d" % (host, entry.port))
         if provider is not None:
-            return mode, goal.target, provider.pipeline(method, goal.target.partition(b"?")[0])
+            return mode, goal.target, provider.pipeline(method, goal.target)
         unknown = Destination(mode, host, entry.port, goal.target, secure=entry.secure)
         return mode, goal.target, self._unknown(unknown)
 
@@ -245,7 +248,7 @@ class Router:
             elif is_own_address(goal.host.decode("ascii")):
                 raise ClientError(Reason.UNKNOWN_PROVIDER, _no_such(name))
         if provider is not None:
-            return mode, target, provider.pipeline(method, target.partition(b"?")[0])
+            return mode, target, provider.pipeline(method, target)
         return mode, target, self._unknown(goal)
 
     def _unknown(self, goal: Destination) -> Pipeline:
@@ -344,7 +347,7 @@ def refuse(reason: Reason, detail: str) -> Answer:
     return _refused(Refusal(reason, detail, new_id()))
 
 
-CLOSING = frozenset(
+CLOSING: Final = frozenset(
     (Reason.BAD_REQUEST, Reason.REQUEST_TIMEOUT, Reason.BODY_TOO_LARGE, Reason.NOT_IMPLEMENTED, Reason.HEAD_TOO_LARGE)
 )
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import final
+from typing import Final, final
 
 from sidecar.call import Mode
 from sidecar.errors import ClientError, Reason
 
-HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)?")
-ABSOLUTE = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
+HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)?")
+ABSOLUTE: Final = re.compile(rb"(https?)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 @final
@@ -72,7 +72,7 @@ def split_authority(authority: bytes) -> tuple[bytes, int | None]:
     return split
 
 
-AUTHORITY_CACHE: dict[bytes, tuple[bytes, int | None]] = {}
+AUTHORITY_CACHE: Final[dict[bytes, tuple[bytes, int | None]]] = {}
 """An application calls few hosts, over and over. Bounded, so that a hostile one gains nothing."""
 
 

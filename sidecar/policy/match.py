@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 from urllib.parse import unquote_to_bytes
 
 from sidecar.policy.template import Hole, segments
 
 T = TypeVar("T")
 
-_NEVER = 1 << 62
+_NEVER: Final = 1 << 62
 """An order behind every route's."""
-PERCENT, BACKSLASH = b"%\\"
+PERCENT: Final = 0x25
+BACKSLASH: Final = 0x5C
+DOT: Final = 0x2E
+SLASH: Final = 0x2F
+QUESTION_MARK: Final = 0x3F
 """As numbers: a search for bytes among bytes first finds out, by an exception, that they are none."""
-_BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:2[Ff]|5[Cc]|00)")
+_BAD_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|%(?:2[Ff]|5[Cc]|00)")
 
 
 @final
@@ -109,10 +113,10 @@ class RouteIndex(Generic[T]):
     def find(self, method: str, target: bytes) -> T:
         """The value for a method and an origin-form target, whose query does not count."""
         root = self._root
-        if root.first == _NEVER or target[:1] != b"/":
+        if root.first == _NEVER or not target or target[0] != SLASH:
             return self._otherwise
-        path = target.partition(b"?")[0]
-        if PERCENT in path or BACKSLASH in path or path.find(b"/.") >= 0:
+        path = target.partition(b"?")[0] if QUESTION_MARK in target else target
+        if PERCENT in path or BACKSLASH in path or (DOT in path and path.find(b"/.") >= 0):
             parts = _decoded(path)
             if parts is None:
                 return self._otherwise

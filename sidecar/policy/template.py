@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from enum import Enum
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from sidecar.policy.units import NotUnderstood
 
-_VARIABLE = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
-_REST = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}")
+_VARIABLE: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
+_REST: Final = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\.\.\.\}")
 
 
 class Hole(Enum):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-_MOST_DOUBLINGS = 62
+_MOST_DOUBLINGS: Final = 62
 """Enough to reach any cap, and no overflow however many attempts there are."""
 
 

@@ -24,11 +24,12 @@ import_without("pybreaker", "redis")
 from pybreaker import CircuitBreaker as CircuitBreaker  # noqa: E402, PLC0414
 from pybreaker import CircuitBreakerListener as CircuitBreakerListener  # noqa: E402, PLC0414
 
-HISTORY = 20
+HISTORY: Final = 20
 """Transitions remembered."""
-JITTER_RATIO = 0.2
+JITTER_RATIO: Final = 0.2
 """An open time is cut short by up to this share, so that a fleet does not probe in step."""
 
+OK: Final = Verdict.OK
 TRIPS: Final = frozenset({Verdict.TRANSIENT, Verdict.UNREACHABLE})
 """The only verdicts that speak against the provider."""
 _UNCOUNTED: Final = frozenset({None, Verdict.LOCAL})
@@ -190,7 +191,7 @@ class Circuit:
                 self._until_s = max(self._until_s, now_s + wait_s)
                 self._tell()
         elif self.state is CircuitState.CLOSED:
-            if verdict is Verdict.OK:
+            if verdict is OK:
                 self._consecutive = 0
                 self._window.count(now_s)
             elif verdict not in _UNCOUNTED:

@@ -6,11 +6,13 @@ rate (AIMD).
 
 from __future__ import annotations
 
-CUT_RATIO = 0.5
+from typing import Final
+
+CUT_RATIO: Final = 0.5
 """What a throttled call leaves of the rate."""
-LEAST_RATIO = 0.02
+LEAST_RATIO: Final = 0.02
 """The learned rate keeps this share of the configured one, so that it can find out when things are better."""
-RECOVERY_PER_S_RATIO = 0.02
+RECOVERY_PER_S_RATIO: Final = 0.02
 """The share of the configured rate that every second gives back."""
 
 

@@ -6,10 +6,11 @@ One budget serves all of a provider's routes, so an outage multiplies load by at
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final, final
 
 from sidecar.rules.window import Window
 
-WINDOW_S = 10.0
+WINDOW_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +21,23 @@ class BudgetSettings:
     """Retries allowed however few the calls are."""
 
 
+@final
 class Budget:
     """Calls pay in, retries draw out, and both are forgotten after `WINDOW_S`."""
 
-    __slots__ = ("_window", "deposit", "refused", "settings")
+    __slots__ = ("_window", "refused", "settings")
 
     def __init__(self, settings: BudgetSettings) -> None:
         self.settings = settings
         self.refused = 0
         self._window = Window(WINDOW_S)
-        # Every call does this, so it is the window's own method and not one around it.
-        self.deposit = self._window.count
 
     def configure(self, settings: BudgetSettings) -> None:
         self.settings = settings
+
+    def deposit(self, now_s: float) -> None:
+        """One call."""
+        self._window.count(now_s)
 
     def charge(self, now_s: float) -> None:
         """A retry that happens anyway (the application's SDK made it) uses up the budget like ours."""

@@ -18,13 +18,13 @@ import orjson
 from sidecar.errors import Verdict
 from sidecar.http1.message import Headers
 
-PEEK_BYTES = 64 * 1024
+PEEK_BYTES: Final = 64 * 1024
 """How much of a body is looked at, as sent and as decompressed. A longer one matches no rule on bodies."""
 
 Scalar: TypeAlias = str | bool | int | float
 
-_INDEX = re.compile("0|[1-9][0-9]{0,6}")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_INDEX: Final = re.compile("0|[1-9][0-9]{0,6}")
+_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 
 
 def _built_in(status: int) -> Verdict:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 
 from sidecar.http1.message import Headers
 
-ANONYMOUS = "none"
-_FIELDS = (
+ANONYMOUS: Final = "none"
+_FIELDS: Final = (
     b"authorization",
     b"x-api-key",
     b"api-key",
@@ -21,8 +22,8 @@ _FIELDS = (
     b"ocp-apim-subscription-key",
 )
 """In the order in which they are believed to say who calls."""
-_LOOKS_SECRET = re.compile(rb"auth|token|secret|password|credential|session|signature|cookie|api-?key|-key$")
-_NOT_SECRET = frozenset({b"idempotency-key", b"x-idempotency-key", b"sec-websocket-key"})
+_LOOKS_SECRET: Final = re.compile(rb"auth|token|secret|password|credential|session|signature|cookie|api-?key|-key$")
+_NOT_SECRET: Final = frozenset({b"idempotency-key", b"x-idempotency-key", b"sec-websocket-key"})
 
 
 def credential_id(headers: Headers, key: bytes) -> str:

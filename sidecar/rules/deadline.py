@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sidecar.http1.message import Headers
 from sidecar.rules.duration import NUMBER, duration_s
 
-TIMEOUT_FIELDS = (b"sidecar-timeout", b"request-timeout")
+TIMEOUT_FIELDS: Final = (b"sidecar-timeout", b"request-timeout")
 """Fields by which an application shortens one call's total timeout."""
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Final
 
-NUMBER = re.compile(rb"\d{1,15}(?:\.\d{1,9})?")
-_PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ns|us|µs|μs|ms|s|m|h|d)")
-_UNITS_S = {
+NUMBER: Final = re.compile(rb"\d{1,15}(?:\.\d{1,9})?")
+_PART: Final = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ns|us|µs|μs|ms|s|m|h|d)")
+_UNITS_S: Final = {
     "ns": 1e-9,
     "us": 1e-6,
     "µs": 1e-6,

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final
 
-METADATA = frozenset(
+METADATA: Final = frozenset(
     map(
         ip_address,
         (
@@ -34,7 +35,7 @@ METADATA = frozenset(
 )
 """Addresses that hand out the machine's own credentials: never called, whoever names them."""
 
-METADATA_HOSTS = frozenset(
+METADATA_HOSTS: Final = frozenset(
     (
         "metadata",  # Google Cloud's search domain completes it
         "metadata.google.internal",
@@ -50,17 +51,17 @@ METADATA_HOSTS = frozenset(
 )
 """Names of the same services. What they resolve to is judged anyway; a proxy does that out of our sight."""
 
-GLOBAL = IPv6Network("2000::/3")
+GLOBAL: Final = IPv6Network("2000::/3")
 """All that is assigned for global unicast; `ipaddress` takes what no registry mentions for global, too."""
-TRANSLATED = IPv6Network("64:ff9b::/96")
+TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 """IPv6 addresses that end in an IPv4 one (RFC 6052)."""
-TRANSLATED_HERE = IPv6Network("64:ff9b:1::/48")
+TRANSLATED_HERE: Final = IPv6Network("64:ff9b:1::/48")
 """The same with a prefix of the site's own (RFC 8215): at their end, or around bits 64 to 71 (RFC 6052 2.2)."""
-ENDING_IN_IPV4 = (IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96"), TRANSLATED_HERE)
-LOW = 0xFFFFFFFF
+ENDING_IN_IPV4: Final = (IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96"), TRANSLATED_HERE)
+LOW: Final = 0xFFFFFFFF
 
-_NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*")
-_NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*")
+_NUMERIC: Final = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
 @lru_cache(maxsize=4096)

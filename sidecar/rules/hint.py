@@ -11,20 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from sidecar.http1.message import Headers
 from sidecar.rules.duration import NUMBER, duration_s
 from sidecar.rules.httpdate import http_date_s
 
-EPOCH_FROM_S = 1e9
+EPOCH_FROM_S: Final = 1e9
 """A number this large is a moment (2001 or later), not a wait of 31 years."""
-EPOCH_FROM_MS = 1e12
+EPOCH_FROM_MS: Final = 1e12
 
-_LONGEST_BYTES = 1024
+_LONGEST_BYTES: Final = 1024
 
-_RFC3339 = re.compile(rb"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
-_QUOTA_RESET = re.compile(rb"(?:^|[;\s])(?:t|reset)\s*=\s*(\d{1,15})(?=$|[;\s])")
-_QUOTA_LEFT = re.compile(rb"(?:^|[;\s])(?:r|remaining)\s*=\s*(\d{1,15})(?=$|[;\s])")
+_RFC3339: Final = re.compile(rb"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)")
+_QUOTA_RESET: Final = re.compile(rb"(?:^|[;\s])(?:t|reset)\s*=\s*(\d{1,15})(?=$|[;\s])")
+_QUOTA_LEFT: Final = re.compile(rb"(?:^|[;\s])(?:r|remaining)\s*=\s*(\d{1,15})(?=$|[;\s])")
 
 
 class HintUnit(StrEnum):

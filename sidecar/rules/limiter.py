@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.rules.bucket import Bucket
 from sidecar.rules.concurrency import Concurrency
@@ -137,4 +138,4 @@ class Limiter:
             self.slots.configure(_NO_LIMIT if settings.concurrency is None else settings.concurrency)
 
 
-_NO_LIMIT = 2**62
+_NO_LIMIT: Final = 2**62

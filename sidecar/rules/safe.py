@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from typing import Final
 
 from sidecar.http1.message import Headers
 
-IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 9.2.2: sent twice, the effect is that of once."""
-IDEMPOTENCY_KEY = b"idempotency-key"
+IDEMPOTENCY_KEY: Final = b"idempotency-key"
 
-_COUNTED = re.compile(rb"\s*0*[1-9]\d*\s*")
-_SDK_COUNTS = (b"x-stainless-retry-count", b"x-retry-count", b"retry-attempt", b"x-slack-retry-num")
+_COUNTED: Final = re.compile(rb"\s*0*[1-9]\d*\s*")
+_SDK_COUNTS: Final[tuple[bytes, ...]] = (
+    b"x-stainless-retry-count",
+    b"x-retry-count",
+    b"retry-attempt",
+    b"x-slack-retry-num",
+)
 """0 or absent on the first attempt."""
-_AWS_ATTEMPT = re.compile(rb"(?:^|[;\s])attempt=0*(?:[2-9]|[1-9]\d+)(?=$|[;\s])")
+_AWS_ATTEMPT: Final = re.compile(rb"(?:^|[;\s])attempt=0*(?:[2-9]|[1-9]\d+)(?=$|[;\s])")
 
 
 class Repeat(StrEnum):
@@ -34,10 +40,9 @@ def may_repeat(methods: Repeat | frozenset[str], method: str, headers: Headers) 
 
 def is_sdk_retry(headers: Headers) -> bool:
     """Whether the application's SDK says that it has sent this call before."""
-    get = headers.get
     for name in _SDK_COUNTS:
-        value = get(name)
+        value = headers.get(name)
         if value is not None and _COUNTED.fullmatch(value):
             return True
-    value = get(b"amz-sdk-request")
+    value = headers.get(b"amz-sdk-request")
     return value is not None and _AWS_ATTEMPT.search(value) is not None

@@ -20,29 +20,29 @@ Value: TypeAlias = bool | int | str | Other
 """A boolean, an integer, a string, or `OTHER`."""
 
 # Nothing is ever read in a second way, hence the possessive quantifiers: time is linear, whatever a provider sends.
-_KEY = r"[a-z*][a-z0-9_\-.*]*+"
-_REST = "%[89ab][0-9a-f]"
-_PERCENT_UTF_8 = (  # RFC 3629 4
+_KEY: Final = r"[a-z*][a-z0-9_\-.*]*+"
+_REST: Final = "%[89ab][0-9a-f]"
+_PERCENT_UTF_8: Final = (  # RFC 3629 4
     f"%[0-7][0-9a-f]|%(?:c[2-9a-f]|d[0-9a-f]){_REST}|%e0%[ab][0-9a-f]{_REST}|%e[1-9abcef]{_REST}{_REST}"
     f"|%ed%[89][0-9a-f]{_REST}|%f0%[9ab][0-9a-f]{_REST}{_REST}|%f[1-3]{_REST}{_REST}{_REST}"
     f"|%f4%8[0-9a-f]{_REST}{_REST}"
 )
-_STRING = r'"(?:[ !#-\[\]-~]|\\["\\])*+"'
-_OTHER_ITEM = (
+_STRING: Final = r'"(?:[ !#-\[\]-~]|\\["\\])*+"'
+_OTHER_ITEM: Final = (
     r"-?\d{1,12}\.\d{1,3}"
     r"|[A-Za-z*][!#$%&'*+\-.^_`|~:/0-9A-Za-z]*+"
     r"|:[A-Za-z0-9+/]*+=*+:"
     r"|@-?\d{1,15}+"
     rf'|%"(?:[ !#$&-~]|{_PERCENT_UTF_8})*+"'
 )
-_ITEM = rf"(?>{_STRING}|{_OTHER_ITEM}|-?\d{{1,15}}+|\?[01])"
-_PARAMETERS = rf"(?:; *+{_KEY}(?:={_ITEM})?+)*+"
-_INNER_LIST = rf"\( *+(?:{_ITEM}{_PARAMETERS}(?: ++|(?=\))))*+\)"
-_MEMBER = (
+_ITEM: Final = rf"(?>{_STRING}|{_OTHER_ITEM}|-?\d{{1,15}}+|\?[01])"
+_PARAMETERS: Final = rf"(?:; *+{_KEY}(?:={_ITEM})?+)*+"
+_INNER_LIST: Final = rf"\( *+(?:{_ITEM}{_PARAMETERS}(?: ++|(?=\))))*+\)"
+_MEMBER: Final = (
     rf"(?P<key>{_KEY})(?:=(?>(?P<string>{_STRING})|(?P<other>{_OTHER_ITEM}|{_INNER_LIST})|(?P<integer>-?\d{{1,15}}+)"
     rf"|\?(?P<boolean>[01])))?+{_PARAMETERS}"
 )
-_SEPARATOR = re.compile(r"[ \t]*+,[ \t]*+")
+_SEPARATOR: Final = re.compile(r"[ \t]*+,[ \t]*+")
 
 
 def parse_dictionary(value: bytes) -> dict[str, Value] | None:

@@ -7,19 +7,20 @@ absent; nothing is ever repaired.
 from __future__ import annotations
 
 import re
+from typing import Final
 
-STATE_MAX_CHARS = 512
+STATE_MAX_CHARS: Final = 512
 """What everyone must carry (3.3.1.5); more is cut down to whole members that fit."""
-STATE_MAX_MEMBERS = 32
-_LONG_MEMBER_CHARS = 128
+STATE_MAX_MEMBERS: Final = 32
+_LONG_MEMBER_CHARS: Final = 128
 
-_IDS = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])"
+_IDS: Final = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])"
 _version_00 = re.compile("00" + _IDS).fullmatch
 # A later version may go on after the flags with a dash and what we do not know; a comma can only be a second field.
 _version_later = re.compile(r"(?!00|ff)[0-9a-f]{2}" + _IDS + r"(?:-[^,]*)?").fullmatch
 
 # Keys that start with a digit come from Level 2 and are taken, too: refusing one would cost its neighbours.
-_KEY = r"[a-z0-9][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}"
+_KEY: Final = r"[a-z0-9][a-z0-9_\-*/]{0,255}|[a-z0-9][a-z0-9_\-*/]{0,240}@[a-z][a-z0-9_\-*/]{0,13}"
 _member = re.compile(rf"({_KEY})=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{{0,255}}[\x21-\x2b\x2d-\x3c\x3e-\x7e]").fullmatch
 
 

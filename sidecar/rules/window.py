@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-SLOTS = 10
+from typing import Final, final
+
+SLOTS: Final = 10
 
 
+@final
 class Window:
     """Counts of plain and of marked events in the last `span_s` seconds, to a tenth of it."""
 

@@ -26,7 +26,7 @@ class Breaker:
 
         async def breaker(call: Call) -> Outcome:
             circuit = circuit_of(call)
-            now_s = now()
+            now_s = call.now_s
             permit = circuit.admit(now_s)
             if isinstance(permit, Refusal):
                 if not dry_run:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import final
+from typing import Final, final
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply, Served
 from sidecar.errors import Reason, Verdict, WireError
@@ -29,7 +29,7 @@ from sidecar.steps.flight import GONE, Flight
 
 log = logging.getLogger(__name__)
 
-REFRESHING = "revalidating"
+REFRESHING: Final = "revalidating"
 """Why a stale reply is served while all is well (RFC 5861 3)."""
 
 

@@ -134,7 +134,7 @@ class Keeper:
         if flight is None:
             return
         terms = terms_of(entry, self._settings)
-        if terms.must_validate or (terms.lifetime_s <= terms.initial_age_s and not terms.heuristic):
+        if terms.must_validate or (terms.lifetime_s <= entry.initial_age_s and not terms.heuristic):
             self._go_alone(lookup)
         elif tee is not None or flight.is_awaited:
             flight.land(Landing(How.KEPT, entry, tee))

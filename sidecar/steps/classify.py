@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
+from typing import Final
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply
 from sidecar.clock import Clock
@@ -22,7 +23,8 @@ from sidecar.rules.classify import (
 )
 from sidecar.rules.hint import HintSettings, hint_s
 
-_ASKS_TO_WAIT = frozenset({Verdict.THROTTLED, Verdict.EXHAUSTED, Verdict.TRANSIENT})
+OK: Final = Verdict.OK
+_ASKS_TO_WAIT: Final = frozenset({Verdict.THROTTLED, Verdict.EXHAUSTED, Verdict.TRANSIENT})
 
 
 class Classify:
@@ -70,7 +72,7 @@ class Classify:
 
         def judge(reply: Reply) -> None:
             verdict = built_in[reply.status]
-            if verdict is not Verdict.OK:
+            if verdict is not OK:
                 reply.verdict = verdict
                 reply.wait_s = hinted_s(verdict, reply.headers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sidecar.call import Call, Handler, Outcome
@@ -29,24 +29,12 @@ class Deadline:
     def bind(self, inner: Handler) -> Handler:
         total_s, now = self._settings.total_s, self._clock.now
 
-        def allowed_s(call: Call) -> float:
-            headers = call.headers
-            if TIMEOUT_FIELDS[0] not in headers and TIMEOUT_FIELDS[1] not in headers:
-                return total_s
-            asked_s = requested_s(headers)
-            for name in TIMEOUT_FIELDS:
-                headers.remove(name)
-            if asked_s is None or asked_s >= total_s:
-                return total_s
-            call.note("deadline", f"the application allows {asked_s:g} s", now())
-            return asked_s
-
         def deadline(call: Call) -> Awaitable[Outcome]:
-            call.deadline_s = min(call.deadline_s, call.started_s + allowed_s(call))
+            call.deadline_s = min(call.deadline_s, call.started_s + _allowed_s(call, total_s, now))
             return inner(call)
 
         async def dry_deadline(call: Call) -> Outcome:
-            would_end_s = call.started_s + allowed_s(call)
+            would_end_s = call.started_s + _allowed_s(call, total_s, now)
             outcome = await inner(call)
             now_s = now()
             if now_s > would_end_s:
@@ -54,3 +42,16 @@ class Deadline:
             return outcome
 
         return dry_deadline if self._dry_run else deadline
+
+
+def _allowed_s(call: Call, total_s: float, now: Callable[[], float]) -> float:
+    headers = call.headers
+    if TIMEOUT_FIELDS[0] not in headers and TIMEOUT_FIELDS[1] not in headers:
+        return total_s
+    asked_s = requested_s(headers)
+    for name in TIMEOUT_FIELDS:
+        headers.remove(name)
+    if asked_s is None or asked_s >= total_s:
+        return total_s
+    call.note("deadline", f"the application allows {asked_s:g} s", now())
+    return asked_s

@@ -9,7 +9,7 @@ import asyncio
 from collections import OrderedDict
 from enum import Enum
 from math import inf
-from typing import final
+from typing import Final, final
 
 from sidecar.call import Failure, Reply
 from sidecar.clock import Alarm, Clock
@@ -17,9 +17,9 @@ from sidecar.http1.tee import Tee
 from sidecar.rules.cache.entry import URI_BYTES, Entry, Key
 from sidecar.rules.cache.health import KEY_SICK_AFTER, Health
 
-PASS_S = 60.0
+PASS_S: Final = 60.0
 """How long equal calls go side by side after an answer that may not be shared."""
-MOST_REMEMBERED = 4096
+MOST_REMEMBERED: Final = 4096
 
 
 class How(Enum):
@@ -52,8 +52,8 @@ class Landing:
         """With `FAILED`; a reply's body is whole."""
 
 
-ALONE = Landing(How.ALONE)
-GONE = Landing(How.GONE)
+ALONE: Final = Landing(How.ALONE)
+GONE: Final = Landing(How.GONE)
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply
 from sidecar.clock import Clock
@@ -10,8 +11,8 @@ from sidecar.errors import Reason, Verdict
 from sidecar.rules.concurrency import Concurrency
 from sidecar.rules.limiter import Limiter
 
-ASKED_TO_SLOW_DOWN = frozenset({Verdict.THROTTLED, Verdict.EXHAUSTED})
-TRY_SLOT_AGAIN_S = 1.0
+ASKED_TO_SLOW_DOWN: Final = frozenset({Verdict.THROTTLED, Verdict.EXHAUSTED})
+TRY_SLOT_AGAIN_S: Final = 1.0
 """What a call is told that found no slot: nobody knows when calls end."""
 
 
@@ -35,14 +36,14 @@ class Limit:
                 slots.exit()
 
         async def limit(call: Call) -> Outcome:
-            now_s = now()
+            now_s = call.now_s
             most_s = max(0.0, min(max_wait_s, call.deadline_s - now_s))
             wait_s = limiter.reserve(now_s, most_s)
             if wait_s > 0.0 or (slots is not None and not slots.try_enter()):
                 refused = await queue(call, wait_s, most_s, now_s)
                 if refused is not None:
                     return refused
-                now_s = now()
+                now_s = call.now_s = now()
             try:
                 outcome = await inner(call)
             except BaseException:
@@ -120,7 +121,7 @@ class Limit:
             slots.overfill()
 
 
-_SHORT = {
+_SHORT: Final = {
     Reason.RATE_LIMITED: "too many calls a second",
     Reason.CONCURRENCY_LIMITED: "too many calls at once",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import getrandbits
 from typing import Protocol, final
@@ -50,14 +49,13 @@ class MeasureAttempts:
 
     name = "measure"
 
-    def __init__(self, settings: MeasureSettings, book: AttemptBook, now: Callable[[], float]) -> None:
+    def __init__(self, settings: MeasureSettings, book: AttemptBook) -> None:
         self._settings = settings
         self._book = book
-        self._now = now
 
     def bind(self, inner: Handler) -> Handler:
         spans, own_ids = self._settings.spans, self._settings.own_ids
-        ended, now = self._book.ended, self._now
+        ended = self._book.ended
 
         async def measure(call: Call) -> Outcome:
             span_id = call.id
@@ -72,7 +70,7 @@ class MeasureAttempts:
                 fields.append((b"traceparent", format_traceparent(trace.trace_id, span_id, trace.sampled)))
                 if trace.state:
                     fields.append((b"tracestate", trace.state.encode("ascii")))
-            attempt = Attempt(call, call.attempt, span_id, now())
+            attempt = Attempt(call, call.attempt, span_id, call.now_s)
             try:
                 outcome = await inner(call)
             except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from sidecar.call import Call, Handler, Outcome, Reply
 from sidecar.clock import Clock
@@ -12,7 +13,7 @@ from sidecar.rules.backoff import BackoffSettings, backoff_s
 from sidecar.rules.budget import Budget
 from sidecar.rules.safe import Repeat, is_sdk_retry, may_repeat
 
-REPEATABLE = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED, Verdict.UNREACHABLE})
+REPEATABLE: Final = frozenset({Verdict.TRANSIENT, Verdict.THROTTLED, Verdict.UNREACHABLE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +47,17 @@ class Retry:
 
     def bind(self, inner: Handler) -> Handler:
         if self._settings.attempts == 1:
-            return _once(inner)
+            return _once(inner, self._clock)
         budget, now = self._budget, self._clock.now
         again = self._bind_again(inner)
 
         async def retry(call: Call) -> Outcome:
+            now_s = call.now_s = now()
             if budget is not None:
                 if is_sdk_retry(call.headers):
-                    budget.charge(now())
+                    budget.charge(now_s)
                 else:
-                    budget.deposit(now())
+                    budget.deposit(now_s)
             call.attempt = 1
             outcome = await inner(call)
             return await again(call, outcome) if outcome.verdict in REPEATABLE else outcome
@@ -78,6 +80,7 @@ class Retry:
                 if isinstance(outcome, Reply):
                     outcome.body.discard()
                 await sleep(delay_s)
+                call.now_s = now()
                 call.waited_s += delay_s
                 call.attempt += 1
                 call.attempt_fields = []
@@ -116,8 +119,11 @@ class Retry:
         return "not repeated: the provider may have acted on it, and it carries no idempotency key"
 
 
-def _once(inner: Handler) -> Handler:
+def _once(inner: Handler, clock: Clock) -> Handler:
+    now = clock.now
+
     def first_attempt(call: Call) -> Awaitable[Outcome]:
+        call.now_s = now()
         call.attempt = 1
         return inner(call)
 

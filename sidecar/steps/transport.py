@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply
 from sidecar.clock import Alarm, Clock
@@ -31,19 +32,20 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
     """A handler that sends each call through `pool`. `via` is this daemon's own `Via` entry."""
     host = b"Host: " + settings.authority.encode("ascii")
     proxy = settings.proxy
-    fixed, prefix = ([host], b"") if proxy is None else _to_proxy(host, settings.authority, proxy)
+    first, prefix = (host, b"") if proxy is None else _to_proxy(host, settings.authority, proxy)
     via_line = b"Via: " + via
     connect_s, attempt_s, idle_s = settings.connect_s, settings.attempt_s, settings.idle_s
-    now, join = clock.now, b": ".join
 
     async def transport(call: Call) -> Outcome:
         headers, body, upgrade = call.headers, call.body, call.upgrade
-        deadline_s = call.attempt_deadline_s = min(call.deadline_s, now() + attempt_s)
+        deadline_s = call.attempt_deadline_s = min(call.deadline_s, call.now_s + attempt_s)
         chunked = not body.empty and b"content-length" not in headers
         target = call.target if proxy is None else absolute_form(prefix, call.target)
-        lines = [b"%b %b HTTP/1.1" % (call.method.encode(), target), *fixed, *map(join, headers.fields)]
-        if call.attempt_fields:
-            lines += map(join, call.attempt_fields)
+        lines = [b"%b %b HTTP/1.1" % (call.method.encode(), target), first]
+        for name, value in headers.fields:
+            lines.append(b"%b: %b" % (name, value))
+        for name, value in call.attempt_fields:
+            lines.append(b"%b: %b" % (name, value))
         lines.append(via_line)
         if chunked:
             lines.append(b"Transfer-Encoding: chunked")
@@ -51,7 +53,7 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
             lines.append(b"Expect: 100-continue")
         if upgrade is not None:
             lines.append(b"Upgrade: %b\r\nConnection: Upgrade" % upgrade)
-        lines += END
+        lines.append(END)
         exchange = Exchange(
             b"\r\n".join(lines),
             body,
@@ -86,10 +88,10 @@ def transport(pool: Pool, settings: TransportSettings, clock: Clock, via: bytes)
     return transport
 
 
-def _to_proxy(host: bytes, authority: str, proxy: Proxy) -> tuple[list[bytes], bytes]:
+def _to_proxy(host: bytes, authority: str, proxy: Proxy) -> tuple[bytes, bytes]:
     """The lines that every request begins with, and what makes its target absolute."""
-    own = [b"Proxy-Authorization: " + proxy.authorization] if proxy.authorization else []
-    return [host, *own], b"http://" + authority.encode("ascii")
+    own = b"\r\nProxy-Authorization: " + proxy.authorization if proxy.authorization else b""
+    return host + own, b"http://" + authority.encode("ascii")
 
 
 def absolute_form(prefix: bytes, target: bytes) -> bytes:
@@ -97,8 +99,9 @@ def absolute_form(prefix: bytes, target: bytes) -> bytes:
     return prefix if target == b"*" else prefix + target
 
 
-END = (b"", b"")
-CONTINUE_AFTER_S = 1.0
+END: Final = b"\r\n"
+"""The last line's own end, and the empty line."""
+CONTINUE_AFTER_S: Final = 1.0
 
 
 def _bound_patience(call: Call, clock: Clock) -> Alarm:
@@ -119,7 +122,7 @@ def credential_key(headers: Headers) -> int:
     return hash((authorization, api_key))
 
 
-LOCAL = frozenset((Reason.ADDRESS_DENIED, Reason.POOL_EXHAUSTED, Reason.PROXY_DENIED))
+LOCAL: Final = frozenset((Reason.ADDRESS_DENIED, Reason.POOL_EXHAUSTED, Reason.PROXY_DENIED))
 """Failures to connect that say nothing about the provider."""
 
 

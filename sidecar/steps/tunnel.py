@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from sidecar.call import Call, Failure, Handler, Outcome, Reply
 from sidecar.clock import Clock
@@ -14,7 +14,7 @@ from sidecar.http1.raw import RawConnection
 
 Dial: TypeAlias = Callable[[], Awaitable[RawConnection]]
 """Connects to where the tunnel leads. Raises WireError."""
-LOCAL = frozenset((Reason.ADDRESS_DENIED, Reason.LOOP, Reason.PROXY_DENIED))
+LOCAL: Final = frozenset((Reason.ADDRESS_DENIED, Reason.LOOP, Reason.PROXY_DENIED))
 """Failures to connect that say nothing about the provider."""
 
 

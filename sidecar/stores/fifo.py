@@ -5,10 +5,27 @@ from __future__ import annotations
 
 from typing import final
 
+from sidecar.rules.cache import mypyc_attr
 from sidecar.rules.cache.entry import Key, Variants
 
 
 @final
+class Holding:
+    """What one provider has on the shelf."""
+
+    __slots__ = ("asked_s", "entries", "provider", "size_bytes", "spared")
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+        self.entries = 0
+        self.size_bytes = 0
+        self.spared = False
+        """The provider was sick when that was last asked, Unix time."""
+        self.asked_s = 0.0
+
+
+@final
+@mypyc_attr(acyclic=True)  # But for its neighbours, whom it loses when it leaves.
 class Slot:
     """Everything kept under one key, and its place in a line."""
 
@@ -17,20 +34,20 @@ class Slot:
         "due_after",
         "due_before",
         "hits",
+        "holding",
         "is_served",
         "key",
         "line",
         "newer",
         "older",
-        "provider",
         "size_bytes",
         "until_s",
         "variants",
     )
 
-    def __init__(self, key: Key, provider: str) -> None:
+    def __init__(self, key: Key, holding: Holding) -> None:
         self.key = key
-        self.provider = provider
+        self.holding = holding
         self.variants: Variants = ()
         self.size_bytes = 0
         self.until_s = 0.0

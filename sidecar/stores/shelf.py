@@ -17,7 +17,7 @@ from typing import Final, final
 
 from sidecar.rules.cache.entry import URI_BYTES, Entry, Key, Variants
 from sidecar.stores.calendar import Calendar
-from sidecar.stores.fifo import Fifo, Slot
+from sidecar.stores.fifo import Fifo, Holding, Slot
 from sidecar.stores.ghosts import Ghosts
 
 MOST_VARIANTS: Final = 32
@@ -31,20 +31,6 @@ GHOST_EACH_BYTES: Final = 2048
 """One remembered eviction for so much of the bound."""
 SPARED_FOR_S: Final = 1.0
 """How long what `spare` said holds: to ask it for each entry that leaves would cost more than all else in a put."""
-
-
-@final
-class Holding:
-    """What one provider has on the shelf."""
-
-    __slots__ = ("asked_s", "entries", "size_bytes", "spared")
-
-    def __init__(self) -> None:
-        self.entries = 0
-        self.size_bytes = 0
-        self.spared = False
-        """The provider was sick when that was last asked, Unix time."""
-        self.asked_s = 0.0
 
 
 @final
@@ -192,7 +178,10 @@ class Shelf:
                 self.drop(key, kept)
 
     def _new_slot(self, key: Key, provider: str) -> Slot:
-        slot = self._slots[key] = Slot(key, provider)
+        holding = self.holdings.get(provider)
+        if holding is None:
+            holding = self.holdings[provider] = Holding(provider)
+        slot = self._slots[key] = Slot(key, holding)
         if len(key) > URI_BYTES:
             self._index(key)
         (self._main if self._ghosts.has(key) else self._small).append(slot)
@@ -205,13 +194,11 @@ class Shelf:
         self.entries += more
         if slot.line is not None:
             slot.line.size_bytes += more_bytes
-        holding = self.holdings.get(slot.provider)
-        if holding is None:
-            holding = self.holdings[slot.provider] = Holding()
+        holding = slot.holding
         holding.entries += more
         holding.size_bytes += more_bytes
         if not holding.entries:
-            del self.holdings[slot.provider]
+            del self.holdings[holding.provider]
 
     def _remove(self, slot: Slot) -> None:
         self._set_variants(slot, (), 0)
@@ -256,9 +243,9 @@ class Shelf:
         slot = line.oldest
         if slot is None:
             self._take_spared()
-        elif self._is_spared(slot.provider, now_s):
+        elif self._is_spared(slot.holding, now_s):
             line.remove(slot)
-            self._spared.setdefault(slot.provider, Fifo()).append(slot)
+            self._spared.setdefault(slot.holding.provider, Fifo()).append(slot)
         elif slot.hits:
             self._another_round(slot, self._main, 0 if line is small else slot.hits - 1)
         else:
@@ -266,10 +253,9 @@ class Shelf:
                 self._ghosts.add(slot.key)
             self._leave(slot)
 
-    def _is_spared(self, provider: str, now_s: float) -> bool:
-        holding = self.holdings[provider]
+    def _is_spared(self, holding: Holding, now_s: float) -> bool:
         if not 0.0 <= now_s - holding.asked_s < SPARED_FOR_S:
-            holding.spared, holding.asked_s = self._spare(provider), now_s
+            holding.spared, holding.asked_s = self._spare(holding.provider), now_s
         return holding.spared
 
     def _another_round(self, slot: Slot, line: Fifo, hits: int) -> None:
@@ -289,7 +275,7 @@ class Shelf:
             if slot is None:
                 del self._spared[provider]
                 return True
-            if not self._is_spared(provider, now_s):
+            if not self._is_spared(slot.holding, now_s):
                 if slot.hits:
                     self._another_round(slot, self._main, slot.hits - 1)
                 else:

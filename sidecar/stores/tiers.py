@@ -56,6 +56,7 @@ class Tiers:
     ) -> None:
         self.shelf = shelf
         self._clock = clock
+        self._wall = clock.wall
         self._expires_at_s = expires_at_s
         self._behind = tuple([WriteBehind(tier, clock) for tier in tiers])
         self._readings: dict[tuple[str, Key], Reading] = {}
@@ -92,7 +93,7 @@ class Tiers:
 
     def put(self, key: Key, entry: Entry, replaced: Entry | None = None) -> None:
         until_s = self._expires_at_s(entry)
-        self.shelf.put(key, entry, until_s, self._clock.wall(), replaced)
+        self.shelf.put(key, entry, until_s, self._wall(), replaced)
         if self._behind:
             variants = self.shelf.look(key) or (entry,)
             self._write(key, Record(key, variants, until_s if len(variants) == 1 else self._until_s(variants)))

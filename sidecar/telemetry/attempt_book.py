@@ -54,14 +54,16 @@ class AttemptBook:
         if isinstance(outcome, Reply):
             status, verdict = outcome.status, outcome.verdict
             error_type = str(status) if status >= 400 else None
-            if isinstance(error, WireError):
+            if error is not None and isinstance(error, WireError):
                 verdict, error_type = Verdict.TRANSIENT, error.reason
         elif outcome is not None:
             verdict, error_type = outcome.verdict, outcome.reason
         else:
             verdict, error_type = not_answered(error)
         key = (call.method, status, error_type, verdict)
-        children = self._children.get(key) or self._find(*key)
+        children = self._children.get(key)
+        if children is None:
+            children = self._find(*key)
         children[0].observe(now_s - attempt.started_s)
         children[1].value += 1
         trace = call.trace

@@ -7,17 +7,16 @@ What may live here: numbers in memory and how they are kept. What is counted is 
 from __future__ import annotations
 
 import logging
-from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeAlias, TypeVar
 
 _log = logging.getLogger("sidecar.telemetry")
 
 Labels: TypeAlias = tuple[str | int | None, ...]
 """One value for each of the instrument's attributes; None where it does not apply."""
-OTHER = "other"
+OTHER: Final = "other"
 """Every label of the child that takes what goes beyond an instrument's cardinality."""
 
 
@@ -65,7 +64,12 @@ class Spread:
         self.total = 0.0
 
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
+        bucket = 0
+        for bound in self.bounds:  # They are few, and this is compiled: sooner done than a search is asked for.
+            if value <= bound:
+                break
+            bucket += 1
+        self.counts[bucket] += 1
         self.total += value
 
 

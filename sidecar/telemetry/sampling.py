@@ -35,9 +35,10 @@ def follow_parent(trace_id: str, parent: bool | None) -> bool:
 
 
 def _by_ratio(ratio: float) -> Sampler:
-    # The same bits and the same bound as the SDKs use, so that every service keeps the same traces.
-    bound = round(ratio * 2**64)
-    return lambda trace_id, parent: int(trace_id[16:], 16) < bound
+    # The same bits and the same bound as the SDKs use, so that every service keeps the same traces. Of equal length and
+    # in lower case, digits compare as the numbers that they write; all of them come before `g`.
+    bound = "g" if ratio >= 1 else f"{round(ratio * 2**64):016x}"
+    return lambda trace_id, parent: trace_id[16:] < bound
 
 
 def _parent_based(root: Sampler) -> Sampler:

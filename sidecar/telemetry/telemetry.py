@@ -65,7 +65,7 @@ class Telemetry:
         """The step around each attempt. `template` is the route's path as the policy has it, None when none matched."""
         origin = make_origin(scheme, host, port, template)
         book = AttemptBook(self._desk, provider, route, origin)
-        return MeasureAttempts(self._measure_settings, book, self._clock.now)
+        return MeasureAttempts(self._measure_settings, book)
 
     def cache_book(self, provider: str, route: str) -> CacheBook:
         """Where a route's cache step counts what becomes of its requests."""

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sidecar.errors import ClientError, Reason, WireError
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Headers
-from sidecar.http1.reading import KNOWN_NAMES, LONGEST_KNOWN, MOST_KNOWN
+from sidecar.http1.reading import CONNECTION_FIELDS
 from sidecar.http1.request import Request, RequestReader
 from sidecar.http1.response import Response, ResponseReader
 
@@ -326,13 +326,60 @@ def test_an_upgrade_gives_its_first_bytes() -> None:
     assert sink.responses[0].body.whole() == b"raw"
 
 
-def test_names_are_shared_up_to_a_bound() -> None:
-    one, other = (read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-Shared-Name: 1\r\n\r\n")[0] for _ in range(2))
-    assert one.headers.fields[0][0] is other.headers.fields[0][0]
-    made_up = b"GET / HTTP/1.1\r\nHost: a\r\n%b: 1\r\nx-SHARED-name: 2\r\n\r\n" % (b"X-" + b"y" * LONGEST_KNOWN)
-    (request,) = read_requests(made_up)
-    assert request.headers.get(b"x-shared-name") == b"2"
-    assert request.headers.get(b"x-" + b"y" * LONGEST_KNOWN) == b"1"
-    for number in range(2 * MOST_KNOWN):
-        assert read_requests(b"GET / HTTP/1.1\r\nHost: a\r\nX-%d: 1\r\n\r\n" % number)[0].headers.get(b"x-%d" % number)
-    assert len(KNOWN_NAMES) <= MOST_KNOWN
+FIELDS = st.lists(
+    st.tuples(
+        st.sampled_from([b"A", b"a", b"B", b"Content-Type", b"content-type", b"TE", b"te", b"Keep-Alive", b"Upgrade"]),
+        st.sampled_from([b"", b"x", b"y", b"two words"]),
+    ),
+    max_size=8,
+)
+
+
+def head_of(start: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+    return start + b"".join(b"%b: %b\r\n" % one for one in fields) + b"\r\n"
+
+
+def expected(fields: list[tuple[bytes, bytes]]) -> Headers:
+    return Headers(one for one in fields if one[0].lower() not in CONNECTION_FIELDS)
+
+
+@given(st.lists(FIELDS, max_size=6))
+def test_fields_read_the_same_whatever_was_read_before(heads: list[list[tuple[bytes, bytes]]]) -> None:
+    requests = read_requests(b"".join(head_of(b"GET / HTTP/1.1\r\nHost: a\r\n", fields) for fields in heads))
+    sink, _ = read_response(b"".join(head_of(R + b"Content-Length: 0\r\n", fields) for fields in heads))
+    for fields, request, response in zip(heads, requests, sink.responses, strict=True):
+        reply = expected([(b"Content-Length", b"0"), *fields])
+        assert (request.headers.fields, request.headers.index) == (expected(fields).fields, expected(fields).index)
+        assert (response.headers.fields, response.headers.index) == (reply.fields, reply.index)
+
+
+@given(FIELDS)
+def test_fields_between_neighbours_concern_their_message_alone(fields: list[tuple[bytes, bytes]]) -> None:
+    busy = head_of(b"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nProxy-Authorization: p\r\n", fields)
+    plain = b"GET / HTTP/1.1\r\nHost: b\r\n\r\n"
+    first, second = read_requests(busy + plain)
+    assert (first.host, first.expects_continue, first.proxy_credentials) == (b"a", True, b"p")
+    assert (second.host, second.expects_continue, second.proxy_credentials) == (b"b", False, None)
+    bare = b"GET / HTTP/1.0\r\n\r\n"
+    kept = b"GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n"
+    assert [(one.host, one.keep_alive) for one in read_requests(kept + bare)] == [(b"a", True), (None, False)]
+
+
+def test_options_of_several_connection_fields_count_together() -> None:
+    (request,) = read_requests(H + b"Connection: keep-alive\r\nX: 1\r\nConnection: X, close\r\n\r\n")
+    assert (request.keep_alive, b"x" in request.headers) == (False, False)
+    sink, _ = read_response(R + b"Connection: close\r\nConnection: X\r\nX: 1\r\nContent-Length: 0\r\n\r\n")
+    assert (sink.responses[0].keep_alive, b"x" in sink.responses[0].headers) == (False, False)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_methods_are_text(method: str) -> None:
+    assert read_requests(b"%b / HTTP/1.1\r\nHost: a\r\n\r\n" % method.encode())[0].method == method
+
+
+@pytest.mark.parametrize("start", [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 Fine", b"HTTP/1.1 201 OK", b"HTTP/1.0 200 OK"])
+def test_status_lines(start: bytes) -> None:
+    sink, _ = read_response(start + b"\r\nContent-Length: 0\r\n\r\n")
+    (response,) = sink.responses
+    version = b"1.1" if response.keep_alive else b"1.0"
+    assert b"HTTP/%b %d %b" % (version, response.status, response.phrase) == start

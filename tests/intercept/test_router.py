@@ -32,7 +32,7 @@ class Provider:
     outcome: Outcome | Exception
     handle: Handler | None = None
 
-    def pipeline(self, method: str, path: bytes) -> Pipe:
+    def pipeline(self, method: str, target: bytes) -> Pipe:
         async def handle(call: Call) -> Outcome:
             call.attempt += 1
             self.seen.append(call)
@@ -40,7 +40,8 @@ class Provider:
                 raise self.outcome
             return self.outcome
 
-        return Pipe(self.name, "charge" if path == b"/v1/charges" else "-", "api.stripe.com", self.handle or handle)
+        route = "charge" if target.partition(b"?")[0] == b"/v1/charges" else "-"
+        return Pipe(self.name, route, "api.stripe.com", self.handle or handle)
 
 
 @dataclass

@@ -6,13 +6,14 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sidecar.call import Failure, Reply
+from sidecar.call import Call, Failure, Reply
 from sidecar.clock import LoopClock
 from sidecar.errors import Reason, Verdict
 from sidecar.http1.limits import PoolLimits
@@ -22,6 +23,11 @@ from sidecar.serving.upstreams import UNHURRIED_S, Upstreams, timings, tls_setti
 from tests.authority import Authority
 from tests.fakes import make_call, turn_loop
 from tests.forward_proxy import ForwardProxy
+
+
+def begin_call(**call: Any) -> Call:
+    """One whose attempt begins now, as the retry step says."""
+    return make_call(started_s=monotonic(), **call)
 
 
 def policy(upstream: str, **keys: Any) -> ProviderPolicy:
@@ -43,7 +49,7 @@ async def test_policies_of_one_origin_share_connections(server: TestServer) -> N
     origin = f"http://127.0.0.1:{server.port}"
     for _ in range(2):
         shop = policy(origin)
-        outcome = await upstreams.transport(shop, shop)(make_call())
+        outcome = await upstreams.transport(shop, shop)(begin_call())
         assert isinstance(outcome, Reply)
         assert await outcome.body.read() == f"127.0.0.1:{server.port}".encode()
 
@@ -56,7 +62,7 @@ async def test_policies_of_one_origin_share_connections(server: TestServer) -> N
 async def test_an_inner_address_is_refused_unless_a_policy_names_it(server: TestServer) -> None:
     upstreams = Upstreams(PoolLimits(), 30.0, LoopClock(), b"1.1 sidecar-test")
     shop = policy(f"http://127.0.0.1:{server.port}")
-    outcome = await upstreams.transport(shop, shop, named=False)(make_call())
+    outcome = await upstreams.transport(shop, shop, named=False)(begin_call())
 
     assert isinstance(outcome, Failure)
     assert outcome.reason is Reason.ADDRESS_DENIED
@@ -84,13 +90,13 @@ async def test_a_reload_keeps_tls_connections_until_a_certificate_is_replaced(
     shop = policy(f"https://localhost:{server.port}", tls={"ca_file": str(ca_file)})
 
     for _ in range(3):
-        outcome = await upstreams.transport(shop, shop)(make_call())
+        outcome = await upstreams.transport(shop, shop)(begin_call())
         assert isinstance(outcome, Reply), outcome
         assert await outcome.body.read() == b""
         upstreams.tidy()
     ca_file.write_bytes(stranger.ca_file.read_bytes())
     upstreams.tidy()
-    outcome = await upstreams.transport(shop, shop)(make_call())
+    outcome = await upstreams.transport(shop, shop)(begin_call())
 
     assert isinstance(outcome, Failure)
     assert outcome.reason is Reason.TLS_FAILED
@@ -122,7 +128,7 @@ def upstreams() -> Upstreams:
 
 
 async def ask(made: Upstreams, shop: ProviderPolicy, *, named: bool = True, **call: str) -> Reply | Failure:
-    return await made.transport(shop, shop, named=named)(make_call(**call))
+    return await made.transport(shop, shop, named=named)(begin_call(**call))
 
 
 async def test_plain_http_goes_to_the_proxy_in_absolute_form(
@@ -231,7 +237,7 @@ async def test_other_credentials_have_connections_of_their_own(
 
 async def test_what_is_tunnelled_goes_through_the_proxy_too(server: TestServer) -> None:
     async with ForwardProxy(hosts={"shop.test": ("127.0.0.1", server.port or 0)}).running() as proxy:
-        outcome = await upstreams().tunnel(policy("https://shop.test", upstream_proxy=proxy.url))(make_call())
+        outcome = await upstreams().tunnel(policy("https://shop.test", upstream_proxy=proxy.url))(begin_call())
         assert isinstance(outcome, Reply)
         assert outcome.tunnel is not None
         await outcome.tunnel.send(b"GET / HTTP/1.1\r\nHost: inside\r\nConnection: close\r\n\r\n")
@@ -246,7 +252,7 @@ async def test_what_is_tunnelled_goes_through_the_proxy_too(server: TestServer) 
 async def test_our_own_connection_is_known_while_it_is_open(server: TestServer) -> None:
     made = upstreams()
     shop = policy(f"http://127.0.0.1:{server.port}")
-    outcome = await made.tunnel(shop)(make_call())
+    outcome = await made.tunnel(shop)(begin_call())
     assert isinstance(outcome, Reply)
     assert isinstance(outcome.tunnel, RawConnection)
     transport, _ = outcome.tunnel.detach(asyncio.Protocol())

@@ -7,7 +7,7 @@ from sidecar.errors import Reason, Verdict, WireError
 from sidecar.http1.message import Body
 from sidecar.rules.breaker import BreakerSettings, Circuit, CircuitState
 from sidecar.steps.breaker import Breaker
-from tests.fakes import HANG, FakeClock, FakeProvider, make_call, make_failure, make_reply, turn_loop
+from tests.fakes import HANG, FakeClock, FakeProvider, as_attempts, make_call, make_failure, make_reply, turn_loop
 
 BUSY = make_reply(503, verdict=Verdict.TRANSIENT)
 REFUSED = make_failure(Verdict.UNREACHABLE)
@@ -19,7 +19,7 @@ def make_circuit(clock: FakeClock, consecutive: int = 2) -> Circuit:
 
 
 def bind(circuit: Circuit, clock: FakeClock, provider: FakeProvider, *, dry_run: bool = False):
-    return Breaker(lambda call: circuit, clock, dry_run=dry_run).bind(provider)
+    return as_attempts(Breaker(lambda call: circuit, clock, dry_run=dry_run).bind(provider), clock)
 
 
 async def test_refuses_while_the_provider_keeps_failing() -> None:

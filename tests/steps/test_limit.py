@@ -8,7 +8,7 @@ from sidecar.errors import Reason, Verdict
 from sidecar.http1.message import Body
 from sidecar.rules.limiter import Limiter, LimitSettings
 from sidecar.steps.limit import Limit
-from tests.fakes import HANG, FakeClock, FakeProvider, make_call, make_failure, make_reply, turn_loop
+from tests.fakes import HANG, FakeClock, FakeProvider, as_attempts, make_call, make_failure, make_reply, turn_loop
 
 
 class Bench:
@@ -18,7 +18,7 @@ class Bench:
         self.clock = FakeClock(park=park)
         self.provider = FakeProvider(*script, clock=self.clock)
         self.limiter = Limiter(LimitSettings(**settings))
-        self.send = Limit(self.limiter, self.clock, dry_run=dry_run).bind(self.provider)
+        self.send = as_attempts(Limit(self.limiter, self.clock, dry_run=dry_run).bind(self.provider), self.clock)
 
     async def start(self, **call: Any) -> asyncio.Task[Outcome]:
         task = asyncio.ensure_future(self.send(make_call(**call)))
@@ -57,6 +57,7 @@ async def test_a_call_above_the_rate_waits_its_turn() -> None:
     assert bench.clock.slept == [pytest.approx(0.1)]
     assert call.waited_s == pytest.approx(0.1)
     assert call.decisions == [("limit", "waited 0.1 s", pytest.approx(1000.1))]
+    assert call.now_s == pytest.approx(1000.1)  # The attempt begins now.
 
 
 async def test_a_wait_too_long_is_refused_at_once() -> None:

@@ -9,7 +9,7 @@ from sidecar.errors import Reason, WireError
 from sidecar.http1.message import Body
 from sidecar.rules.tracecontext import parse_traceparent
 from sidecar.steps.measure import Attempt, MeasureAttempts, MeasureSettings
-from tests.fakes import HANG, FakeClock, FakeProvider, make_call, make_failure, make_reply, turn_loop
+from tests.fakes import HANG, FakeProvider, make_call, make_failure, make_reply, turn_loop
 
 TRACE = "12345678901234567890123456789012"
 APP_SPAN = "1234567890123456"
@@ -34,7 +34,7 @@ async def measured(
     call: Call, provider: FakeProvider, *, spans: bool = True, own_ids: bool = True
 ) -> tuple[Book, dict[bytes, bytes]]:
     book = Book()
-    step = MeasureAttempts(MeasureSettings(spans, own_ids), book, FakeClock().now)
+    step = MeasureAttempts(MeasureSettings(spans, own_ids), book)
     await step.bind(provider)(call)
     return book, dict(call.attempt_fields)
 
@@ -132,7 +132,7 @@ async def test_a_failure_counts_at_once() -> None:
 
 async def test_cancellation_passes_through_and_counts() -> None:
     book, provider = Book(), FakeProvider(HANG)
-    step = MeasureAttempts(MeasureSettings(True), book, FakeClock().now)
+    step = MeasureAttempts(MeasureSettings(True), book)
     task = asyncio.ensure_future(step.bind(provider)(traced_call(sampled=True)))
     await turn_loop()
     task.cancel()

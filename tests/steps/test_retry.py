@@ -52,6 +52,18 @@ async def test_tries_again_until_it_is_good() -> None:
     ]
 
 
+@pytest.mark.parametrize("settings", [{}, {"attempts": 1}])
+async def test_every_attempt_is_told_what_time_it_is(settings: dict[str, int]) -> None:
+    clock, told_s = FakeClock(1234.5), list[float]()
+
+    def tell(call: Call) -> Outcome:
+        told_s.append(call.now_s)
+        return BUSY
+
+    await make_retry(clock, **settings).bind(FakeProvider(tell))(make_call())
+    assert told_s == pytest.approx([1234.5, 1234.6, 1234.8][: settings.get("attempts", 3)])
+
+
 async def test_the_last_outcome_is_returned_as_it_is() -> None:
     call = await check(LOST, BUSY, BUSY, attempts=3, slept=[0.1, 0.2], outcome=BUSY)
     assert call.final

@@ -35,7 +35,7 @@ for number in range(keys):
         shown="https://api.stripe.com/v1/customers/cus_%d" % number,
         tags=("customer-%d" % number,),
     )
-    entry.terms = Terms(settings, number * 0.1, 60.0 + number, False, False, 0.5 + number, 1.5 + number, False, True)
+    entry.terms = Terms(settings, 200, 60.0 + number, False, False, 0.5 + number, 1.5 + number, False, True)
     shelf.put(make_key(number, number), entry, now_s + 100_000 + number, now_s)
     if served and shelf.get(make_key(number, number)):
         entry.headers = Headers(entry.fields)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.stores.fifo import Fifo, Slot
+from sidecar.stores.fifo import Fifo, Holding, Slot
 from tests.stores.entries import make_key
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8))))
 def test_it_is_a_list_in_order(steps: list[tuple[bool, int]]) -> None:
-    line, slots = Fifo(), [Slot(make_key(number), "stripe") for number in range(9)]
+    line, slots = Fifo(), [Slot(make_key(number), Holding("stripe")) for number in range(9)]
     model: list[Slot] = []
     for size, slot in enumerate(slots):
         slot.size_bytes = size

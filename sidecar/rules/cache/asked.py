@@ -10,7 +10,7 @@ from typing import Final, final
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.directives import parse_directives, split_list
 
-_MEMOISED_BYTES = 256
+_MEMOISED_BYTES: Final = 256
 
 
 @final

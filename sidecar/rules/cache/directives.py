@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
+
+if TYPE_CHECKING:
+    from sidecar.rules.cache.entry import Terms
 
 LONGEST_S: Final = 2147483648.0
 """Longer times are cut to this (1.2.2)."""
 
-_MARK = re.compile(rb'\\.|[",]', re.DOTALL)
+_MARK: Final = re.compile(rb'\\.|[",]', re.DOTALL)
 """What may begin or end a quoted string or a member, or, in a quoted string, an escape that hides it."""
-_DIGITS = re.compile(rb"0*(\d+)")
-_FIELD_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_DIGITS: Final = re.compile(rb"0*(\d+)")
+_FIELD_NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _NO_NAMES: Final[frozenset[bytes]] = frozenset()
-_MEMOISED_BYTES = 256
+_MEMOISED_BYTES: Final = 256
 
 
 @final
@@ -26,7 +29,7 @@ class Directives:
     """One `Cache-Control` value, read, or one of a targeted field. Names are in lower case; an unknown directive is
     there, and of no effect."""
 
-    __slots__ = ("_arguments", "_broken", "_seconds", "is_targeted")
+    __slots__ = ("_arguments", "_broken", "_seconds", "is_targeted", "terms")
 
     def __init__(self, arguments: dict[str, list[bytes | None]], broken: bool, is_targeted: bool = False) -> None:
         self._arguments = arguments
@@ -37,6 +40,8 @@ class Directives:
         """They are addressed to this cache, in place of `Cache-Control` and of `Expires` (RFC 9213 2.2)."""
         self._seconds: dict[str, float] = {}
         """Arguments that have been asked for."""
+        self.terms: Terms | None = None
+        """What was last made of them where they alone state the lifetime: replies of a route mostly say the same."""
 
     def has(self, name: str) -> bool:
         """Whether it occurs in any form."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
 from sidecar.http1.message import Headers
+from sidecar.rules.cache import mypyc_attr
 from sidecar.rules.cache.settings import CacheSettings
 
 Fields: TypeAlias = list[tuple[bytes, bytes]]
@@ -25,20 +26,21 @@ Key: TypeAlias = bytes
 """Where replies are kept: 16 bytes of provider, origin and normalised target (`Keys.uri`, what an unsafe method
 invalidates), then 16 bytes of credential and `vary_on` fields if the request has any. Digests that only this
 installation can make: no part of a request can be read from them."""
-URI_BYTES = 16
+URI_BYTES: Final = 16
 
 
 @final
+@mypyc_attr(acyclic=True)
 @dataclass(init=False, slots=True)
 class Terms:
-    """For how long an entry is good under one policy, in seconds, counted from when it was received."""
+    """For how long an entry is good under one policy, in seconds. Shared by entries that say the same."""
 
     settings: CacheSettings
     """What this was worked out for."""
-    initial_age_s: float
-    """The corrected initial age (RFC 9111 4.2.3)."""
+    status: int
+    """Of the replies that it is for."""
     lifetime_s: float
-    """The freshness lifetime (4.2.1, 4.2.2), compared with the age, `initial_age_s` included."""
+    """The freshness lifetime (RFC 9111 4.2.1, 4.2.2), compared with the age, `Entry.initial_age_s` included."""
     heuristic: bool
     """The provider gave no lifetime, so one was guessed (4.2.2)."""
     must_validate: bool
@@ -55,7 +57,7 @@ class Terms:
     def __init__(  # noqa: PLR0917
         self,
         settings: CacheSettings,
-        initial_age_s: float,
+        status: int,
         lifetime_s: float,
         heuristic: bool,
         must_validate: bool,
@@ -65,7 +67,7 @@ class Terms:
         has_validator: bool,
     ) -> None:
         self.settings = settings
-        self.initial_age_s = initial_age_s
+        self.status = status
         self.lifetime_s = lifetime_s
         self.heuristic = heuristic
         self.must_validate = must_validate
@@ -76,9 +78,10 @@ class Terms:
 
 
 @final
+@mypyc_attr(acyclic=True)
 @dataclass(init=False, slots=True)
 class Entry:
-    """One reply of a provider's, complete. Shared by all who read it; only `terms`, `headers` and `expired` change."""
+    """One reply of a provider's, complete. Shared by all who read it; only `expired` and what is not stored change."""
 
     status: int
     phrase: bytes
@@ -101,6 +104,8 @@ class Entry:
     """Purged softly: stale as of now, whatever it says itself."""
     terms: Terms | None = field(default=None, repr=False, compare=False)
     """Worked out when first asked for, under the settings then in force. Not stored."""
+    initial_age_s: float = field(default=0.0, repr=False, compare=False)
+    """The corrected initial age (4.2.3), worked out with them. Not stored."""
     headers: Headers | None = field(default=None, repr=False, compare=False)
     """The fields as a reply's, made when first served and then shared by all such replies. Not stored."""
 
@@ -119,6 +124,7 @@ class Entry:
         tags: tuple[str, ...] = (),
         expired: bool = False,
         terms: Terms | None = None,
+        initial_age_s: float = 0.0,
         headers: Headers | None = None,
     ) -> None:
         self.status = status
@@ -134,6 +140,7 @@ class Entry:
         self.tags = tags
         self.expired = expired
         self.terms = terms
+        self.initial_age_s = initial_age_s
         self.headers = headers
 
     @property

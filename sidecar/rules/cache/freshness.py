@@ -49,10 +49,10 @@ def age_s(entry: Entry, terms: Terms, now_s: float) -> float:
     """
     resident_s = now_s - entry.received_s
     if resident_s >= 0.0:
-        return terms.initial_age_s + resident_s
+        return entry.initial_age_s + resident_s
     if resident_s >= -SKEW_S:
-        return terms.initial_age_s
-    return max(terms.initial_age_s, terms.lifetime_s) - resident_s
+        return entry.initial_age_s
+    return max(entry.initial_age_s, terms.lifetime_s) - resident_s
 
 
 def has_no_store(directives: Directives, status: int) -> bool:
@@ -72,31 +72,59 @@ def is_policy_timed(settings: CacheSettings, status: int) -> bool:
 
 
 def work_out(entry: Entry, headers: Headers, directives: Directives, settings: CacheSettings) -> Terms:
-    """`terms_of` an entry whose fields are at hand as `headers`, and what they say (`directives_for`)."""
-    shared = settings.rules is Rules.SHARED
+    """`terms_of` an entry whose fields are at hand as `headers`, and what they say (`directives_for`); its
+    `initial_age_s`, too."""
     date = headers.get(b"date")
     date_s = None if date is None else http_date_s(date, entry.received_s)
-    initial_age_s = _initial_age_s(entry, date_s)
-    timed = is_policy_timed(settings, entry.status)
-    lifetime_s, heuristic = _lifetime_s(entry, headers, directives, shared, date_s)
-    if timed and settings.ttl_s is not None:
-        lifetime_s, heuristic = initial_age_s + settings.ttl_s, False
+    entry.initial_age_s = _initial_age_s(entry, date_s)
+    has_validator = b"etag" in headers or b"last-modified" in headers
+    last = directives.terms
+    if (
+        last is not None
+        and last.settings is settings
+        and last.status == entry.status
+        and last.has_validator == has_validator
+    ):
+        return last
+    heuristic = False
+    said_s = stated_s(directives, settings.rules is Rules.SHARED)
+    if settings.ttl_s is not None and is_policy_timed(settings, entry.status):
+        lifetime_s, said_s = entry.initial_age_s + settings.ttl_s, None
+    elif said_s is not None:
+        lifetime_s = said_s
+    else:
+        lifetime_s, heuristic = _lifetime_s(entry, headers, directives, date_s)
+    terms = _terms(directives, settings, entry.status, lifetime_s, heuristic, has_validator)
+    if said_s is not None:
+        directives.terms = terms
+    return terms
+
+
+def _terms(  # noqa: PLR0917
+    directives: Directives,
+    settings: CacheSettings,
+    status: int,
+    lifetime_s: float,
+    heuristic: bool,
+    has_validator: bool,
+) -> Terms:
+    shared = settings.rules is Rules.SHARED
     withheld = (
         directives.is_whole("no-cache")
-        or has_no_store(directives, entry.status)
+        or has_no_store(directives, status)
         or (shared and directives.is_whole("private"))
     )
     strict = _is_strict(directives, shared)
     return Terms(
         settings=settings,
-        initial_age_s=initial_age_s,
+        status=status,
         lifetime_s=lifetime_s,
         heuristic=heuristic,
-        must_validate=withheld and not timed,
+        must_validate=withheld and not is_policy_timed(settings, status),
         while_s=0.0 if strict or withheld else directives.seconds("stale-while-revalidate") or 0.0,
-        error_s=_error_s(entry.status, directives, settings, strict or withheld),
+        error_s=_error_s(status, directives, settings, strict or withheld),
         strict=strict,
-        has_validator=b"etag" in headers or b"last-modified" in headers,
+        has_validator=has_validator,
     )
 
 
@@ -109,13 +137,8 @@ def _initial_age_s(entry: Entry, date_s: float | None) -> float:
     return initial_age_s if initial_age_s > 0.0 else 0.0
 
 
-def _lifetime_s(
-    entry: Entry, headers: Headers, directives: Directives, shared: bool, date_s: float | None
-) -> tuple[float, bool]:
-    """The freshness lifetime (4.2.1), and whether it was guessed."""
-    said_s = stated_s(directives, shared)
-    if said_s is not None:
-        return said_s, False
+def _lifetime_s(entry: Entry, headers: Headers, directives: Directives, date_s: float | None) -> tuple[float, bool]:
+    """The freshness lifetime of a reply whose directives state none (4.2.1), and whether it was guessed."""
     received_s = entry.received_s
     expires = expires_for(directives, headers)
     if expires is not None:

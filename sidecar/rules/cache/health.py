@@ -6,12 +6,12 @@ one call at a time while it lasts.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
-ROUTE_SICK_AFTER = 2
+ROUTE_SICK_AFTER: Final = 2
 """One failure alone may be a single bad item's."""
-KEY_SICK_AFTER = 1
-WAIT_S = 1.0
+KEY_SICK_AFTER: Final = 1
+WAIT_S: Final = 1.0
 """Between two refreshes while sick. It need not grow: the breaker holds back what should not reach the provider, and
 says for how long."""
 

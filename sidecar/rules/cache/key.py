@@ -16,11 +16,11 @@ from sidecar.rules.cache.directives import split_list
 from sidecar.rules.cache.entry import URI_BYTES, Entry, Key
 from sidecar.rules.credential import may_be_credential
 
-_ESCAPE = re.compile(rb"%[0-9A-Fa-f]{2}")
+_ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _PERCENT: Final = 0x25
 """As a number: for bytes within bytes the interpreter raises and clears an exception first."""
-_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_LONGEST_SHOWN = 512
+_UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_LONGEST_SHOWN: Final = 512
 _IN_NO_ORDER: Final = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
 """Lists whose order says nothing: preference is in their weights (RFC 9110 12.4.2, 12.5)."""
 _IN_ANY_CASE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})

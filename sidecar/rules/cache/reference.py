@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Final
 from urllib.parse import SplitResult, urljoin, urlsplit
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS: Final = {"http": 80, "https": 443}
 
 
 def same_origin_target(origin: str, target: bytes, reference: bytes) -> bytes | None:

@@ -60,7 +60,7 @@ def stands_in_for(verdict: Verdict, reason: Reason | None) -> bool:
 def expires_at_s(entry: Entry, terms: Terms) -> float:
     """Unix time from which it is of no use to anybody: not fresh, no stand-in, and not worth validating any more."""
     # Plain comparisons, since `max` of floats costs more than all else here.
-    fresh_for_s = terms.lifetime_s - terms.initial_age_s
+    fresh_for_s = terms.lifetime_s - entry.initial_age_s
     useful_s = _linger_s(terms)
     useful_s = max(useful_s, terms.while_s)
     useful_s = max(useful_s, terms.error_s)

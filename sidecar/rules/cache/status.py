@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from math import floor
+from typing import Final
 
-CACHE_NAME = "sidecar"
-_TOKEN = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*")
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
+CACHE_NAME: Final = "sidecar"
+_TOKEN: Final = re.compile(r"[A-Za-z*][A-Za-z0-9!#$%&'*+\-.^_`|~:/]*")
+_UNPRINTABLE: Final = re.compile(r"[^\x20-\x7e]")
 
 
 def hit(ttl_s: float, detail: str = "") -> bytes:

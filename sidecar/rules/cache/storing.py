@@ -31,10 +31,10 @@ HOP_BY_HOP: Final = frozenset(
 """Never kept (3.1). What `Connection` names has been taken out on the wire."""
 
 _NEVER_KEPT: Final = HOP_BY_HOP | {b"age"}
-_MOST_TAGS = 64
-_LONGEST_TAG = 128
+_MOST_TAGS: Final = 64
+_LONGEST_TAG: Final = 128
 _NO_WHOLE_REPLY: Final = frozenset({206, 304})
-_DIGIT_BYTES = frozenset(b"0123456789")
+_DIGIT_BYTES: Final = frozenset(b"0123456789")
 
 
 def passes_by(method: str, headers: Headers, has_body: bool, upgrade: bool) -> str:

@@ -17,7 +17,7 @@ from sidecar.rules.structured import Value, parse_dictionary
 _IN_SECONDS: Final = frozenset({"max-age", "s-maxage", "stale-while-revalidate", "stale-if-error"})
 _ALLOWING: Final = frozenset({"public", "must-understand"})
 _UNREADABLE: Final = b"?"
-_MEMOISED_BYTES = 256
+_MEMOISED_BYTES: Final = 256
 
 
 def directives_for(settings: CacheSettings, headers: Headers) -> Directives:

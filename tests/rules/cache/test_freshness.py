@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.http1.message import Headers
+from sidecar.rules.cache.directives import parse_directives
 from sidecar.rules.cache.entry import Terms
-from sidecar.rules.cache.freshness import HEURISTIC_CAP_S, SKEW_S, age_s, terms_of
+from sidecar.rules.cache.freshness import HEURISTIC_CAP_S, SKEW_S, age_s, terms_of, work_out
 from sidecar.rules.cache.settings import CacheSettings
 from tests.fakes import Fields
 from tests.rules.cache.made import NOW_S, OVERRIDE, PRIVATE, SHARED, STALE, TTL, date, make_entry_of
@@ -114,7 +116,7 @@ def test_it_is_guessed_only_for_statuses_that_allow_it_or_with_public() -> None:
     ],
 )
 def test_the_initial_age_is_the_worst_of_what_is_known(fields: dict[str, str], took_s: float, initial_s: float) -> None:
-    assert terms_for(fields, took_s=took_s).initial_age_s == initial_s
+    assert make_entry_of(fields, took_s=took_s).initial_age_s == initial_s
 
 
 @given(st.integers(0, 10**7), st.integers(-(10**6), 10**6), st.floats(0, 100), st.floats(0, 10**6))
@@ -206,9 +208,46 @@ def test_an_error_of_the_providers_own_is_no_stand_in() -> None:
 
 
 def test_a_policys_lifetime_counts_from_when_the_reply_came() -> None:
-    terms = terms_for({"Age": "7200", "Cache-Control": "max-age=0"}, TTL)
-    assert (terms.initial_age_s, terms.lifetime_s, terms.heuristic) == (7200.0, 7260.0, False)
+    entry = make_entry_of({"Age": "7200", "Cache-Control": "max-age=0"}, settings=TTL)
+    terms = terms_of(entry, TTL)
+    assert (entry.initial_age_s, terms.lifetime_s, terms.heuristic) == (7200.0, 7260.0, False)
     assert lifetime_s({"Last-Modified": date(-1000)}, TTL, status=404) == pytest.approx(100.0)
+
+
+_stated = st.sampled_from(["max-age=60", "max-age=60, s-maxage=5", "max-age=9, stale-if-error=9", "no-cache", ""])
+_replies = st.tuples(
+    st.fixed_dictionaries(
+        {"Cache-Control": _stated},
+        optional={
+            "ETag": st.just('"a"'),
+            "Date": st.just(date(-5)),
+            "Expires": st.just(date(30)),
+            "Last-Modified": st.just(date(-1000)),
+        },
+    ),
+    st.sampled_from([PRIVATE, SHARED, STALE, OVERRIDE, TTL]),
+    st.sampled_from([200, 302, 404, 503]),
+)
+
+
+@given(st.lists(_replies, max_size=8))
+def test_terms_that_are_shared_are_those_that_would_have_been_worked_out(
+    replies: list[tuple[dict[str, str], CacheSettings, int]],
+) -> None:
+    for fields, settings, status in replies:
+        entry = make_entry_of(fields, settings=settings, status=status)
+        headers = Headers(entry.fields)
+        # Longer than what is memoised, so that nobody has read it before.
+        unread = parse_directives((headers.get(b"cache-control") or b"") + b", " * 200)
+        assert work_out(entry, headers, unread, settings) == entry.terms
+
+
+def test_replies_that_say_the_same_share_their_terms() -> None:
+    fields = {"Cache-Control": "max-age=60", "ETag": '"a"'}
+    first, second = make_entry_of(fields, took_s=1.0), make_entry_of(fields, took_s=2.0)
+    assert first.terms is second.terms
+    assert (first.initial_age_s, second.initial_age_s) == (1.0, 2.0)
+    assert make_entry_of({"Cache-Control": "max-age=60"}).terms is not first.terms
 
 
 def test_terms_are_worked_out_once_for_each_settings() -> None:
