@@ -14,7 +14,7 @@ from sidecar.call import Call, Failure, Handler, Outcome, Reply, Served
 from sidecar.errors import Reason, Verdict, WireError
 from sidecar.http1.message import NO_BODY, Body, Headers
 from sidecar.rules.cache.asked import ANYTHING, Asked, ask
-from sidecar.rules.cache.entry import Key
+from sidecar.rules.cache.entry import Entry, Key
 from sidecar.rules.cache.health import Health
 from sidecar.rules.cache.invalidation import invalidated
 from sidecar.rules.cache.reuse import Plan, Use, plan
@@ -52,11 +52,10 @@ class CacheStep:
 def _bind_cache(inner: Handler, settings: CacheSettings, ports: CachePorts, dry_run: bool) -> Handler:
     store, flights, health, keys = ports.store, ports.flights, ports.health, ports.keys
     wall, count = ports.clock.wall, ports.book.count
-    peek, is_behind, key_of = store.peek, store.is_behind, keys.key
-    detail = "" if settings.ttl_s is None else "ttl-by-policy"
+    peek, is_behind = store.peek, store.is_behind
     change = _bind_change(inner, ports, "method")
     fetch = Fetch(inner, settings, ports)
-    refresher = Refresher(fetch, ports, settings.max_entry_bytes)
+    serve = _bind_serve(fetch, settings, ports)
     dry = _bind_dry(fetch, ports)
 
     async def cache(call: Call) -> Outcome:
@@ -68,7 +67,7 @@ def _bind_cache(inner: Handler, settings: CacheSettings, ports: CachePorts, dry_
             count("bypass")
             return _told(await inner(call), "bypass", why)
         asked = ask(headers)
-        key = key_of(call.target, headers)
+        key = keys.key(call.target, headers)
         variants = peek(key)
         if not variants and is_behind(key):
             variants = await store.fetch(key)
@@ -79,29 +78,51 @@ def _bind_cache(inner: Handler, settings: CacheSettings, ports: CachePorts, dry_
         use, entry = found.use, found.entry
         if dry_run:
             return await dry(call, key, asked, found)
-        if entry is not None:
-            if use is Use.FRESH:
-                count("hit")
-                served = Served("cache", found.age_s)
-                unchanged = wants_no_body(call, entry)
-                return kept_reply(call, entry, found.age_s, hit(found.ttl_s, detail), served, unchanged)
-            if use is Use.STALE or use is Use.WHILE:
-                reason = "max-stale" if use is Use.STALE else _why_stale(health, ailing)
-                count("while" if reason == REFRESHING else "stale")
-                if use is Use.WHILE:
-                    refresher.refresh(call, key, found, ailing)
-                served = Served("stale", found.age_s, reason)
-                unchanged = wants_no_body(call, entry)
-                return kept_reply(call, entry, found.age_s, hit(found.ttl_s, reason), served, unchanged)
+        if entry is not None and (use is Use.FRESH or use is Use.STALE or use is Use.WHILE):
+            return serve(call, key, found, entry, ailing)
         if use is Use.REFUSED:
             return _not_cached()
         unchanged = entry is not None and wants_no_body(call, entry)
-        return await fetch.fetch(Lookup(call, key, asked, entry, found.why, unchanged))
+        lookup = Lookup(call, key, asked, entry, found.why, unchanged)
+        if not fetch.goes_first(lookup):
+            return await fetch.fetch(lookup)
+        # Most misses, for which `fetch` and `ask` would only be two coroutines more.
+        try:
+            return fetch.answered(lookup, await inner(call))
+        except BaseException:
+            fetch.gone(lookup)
+            raise
 
     return cache
 
 
-def _why_stale(health: Health, ailing: Health | None) -> str:
+def _bind_serve(
+    fetch: Fetch, settings: CacheSettings, ports: CachePorts
+) -> Callable[[Call, Key, Plan, Entry, Health | None], Reply]:
+    """What is kept, as an answer; where it is old already, asked for anew behind the application's back."""
+    health, count = ports.health, ports.book.count
+    detail = "" if settings.ttl_s is None else "ttl-by-policy"
+    refresher = Refresher(fetch, ports, settings.max_entry_bytes)
+
+    def serve(call: Call, key: Key, found: Plan, entry: Entry, ailing: Health | None) -> Reply:
+        unchanged = wants_no_body(call, entry)
+        if found.use is Use.FRESH:
+            count("hit")
+            served = Served("cache", found.age_s)
+            return kept_reply(call, entry, found.age_s, hit(found.ttl_s, detail), served, unchanged)
+        reason = _why_stale(found.use, health, ailing)
+        count("while" if reason == REFRESHING else "stale")
+        if found.use is Use.WHILE:
+            refresher.refresh(call, key, found, ailing)
+        served = Served("stale", found.age_s, reason)
+        return kept_reply(call, entry, found.age_s, hit(found.ttl_s, reason), served, unchanged)
+
+    return serve
+
+
+def _why_stale(use: Use, health: Health, ailing: Health | None) -> str:
+    if use is Use.STALE:
+        return "max-stale"
     if ailing is not None:
         return ailing.reason
     return health.reason if health.sick else REFRESHING

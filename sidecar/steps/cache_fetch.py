@@ -36,6 +36,22 @@ class Fetch:
         self._now = ports.clock.now
         self._count = ports.book.count
 
+    def goes_first(self, lookup: Lookup) -> bool:
+        """Whether a call is simply the provider's to answer, as most misses are: nothing is kept that could be
+        confirmed or stand in, and no equal call is under way. If so, it has begun: `answered` or `gone` must follow."""
+        if lookup.entry is not None:
+            return False
+        if self._may_share(lookup):
+            if lookup.key in self._flights.by_key:
+                return False
+            lookup.flight = self._flights.begin(lookup.key)
+        self._leave(lookup)
+        return True
+
+    def gone(self, lookup: Lookup) -> None:
+        """It was broken off, which says nothing to those who wait."""
+        lookup.land(self._flights, GONE)
+
     async def fetch(self, lookup: Lookup) -> Outcome:
         """The provider's answer, another call's, or what stands in for it."""
         if self._may_share(lookup):
@@ -48,14 +64,9 @@ class Fetch:
                     return self._covered(lookup, outcome)
             lookup.flight = self._flights.begin(lookup.key)
         try:
-            if lookup.entry is None:
-                # Most misses, for which `ask` would only be a coroutine more.
-                self._leave(lookup)
-                outcome = self._answered(lookup, await self._inner(lookup.call))
-            else:
-                outcome = await self.ask(lookup)
-        except BaseException:  # cancelled, which says nothing to those who wait
-            lookup.land(self._flights, GONE)
+            outcome = await self.ask(lookup)
+        except BaseException:
+            self.gone(lookup)
             raise
         return self._covered(lookup, outcome)
 
@@ -105,14 +116,14 @@ class Fetch:
             outcome.body.discard()
             _drop_conditions(call)
             outcome = await self._inner(call)
-        return self._answered(lookup, outcome)
+        return self.answered(lookup, outcome)
 
     def _leave(self, lookup: Lookup) -> None:
         if lookup.entry is None:
             self._count("miss")
         lookup.requested_s = self._wall()
 
-    def _answered(self, lookup: Lookup, outcome: Outcome) -> Outcome:
+    def answered(self, lookup: Lookup, outcome: Outcome) -> Outcome:
         """The provider's answer, which is no confirmation of what is kept: learn from it, and keep it if it may be."""
         call, entry = lookup.call, lookup.entry
         if not isinstance(outcome, Reply) or stands_in_for(outcome.verdict, None):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from typing import final
+from typing import Final, final
 
 from sidecar.rules.cache.entry import Key
+
+MARK_BITS: Final = (1 << 62) - 1
+"""As many as compiled code counts with in a register."""
 
 
 @final
@@ -28,5 +31,5 @@ class Ghosts:
 
 
 def mark(key: Key) -> int:
-    """A key in 64 bits: half of the memory that the key itself would take. The same as long as the process lives."""
-    return hash(key)
+    """A key in 62 bits: half of the memory that the key itself would take. The same as long as the process lives."""
+    return hash(key) & MARK_BITS
