@@ -40,7 +40,7 @@ provider: {name}
 hosts: [{name}.test]
 upstream: https://localhost:{port}
 tls: {{ca_file: {ca_file}}}
-timeouts: {{connect: 2s, attempt: 60s, total: 300s}}
+timeouts: {{connect: 60s, attempt: 60s, total: 300s}}
 retry: {{attempts: 3, backoff: {{base: 1ms, cap: 2ms}}, budget: {{ratio: 100%, floor: 1000/s}}}}
 breaker: {{consecutive: 1000, failure_ratio: {{over: 99%, window: 10s, min_calls: 1000}}}}
 limit: {{rate: 1000000/s, burst: 1000000, concurrency: 1000}}
