@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -27,7 +27,7 @@ HOSTS = "plain.test", "kept.test"
 CLIENTS, ROUNDS, CONNECTIONS = 4, 150, 40
 """How many there are, and of each: rounds over one connection, then connections of one round."""
 READY_S = END_S = CALL_S = 120.0
-"""Long, since a machine of another kind may be emulated."""
+"""Long, since the machine may be busy, or an emulated one."""
 FIELDS = {
     "Accept": "application/json",
     "Accept-Encoding": "gzip, deflate",
@@ -98,9 +98,6 @@ class Provider(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Silent."""
-
-
-Round = Callable[[HTTPConnection, str, int], None]
 
 
 def pass_through(connection: HTTPConnection, prefix: str, number: int) -> None:
