@@ -6,7 +6,8 @@ import json
 from os import sysconf
 from pathlib import Path
 
-from sidecar.rules.cache.entry import Entry, pack
+from sidecar.http1.message import pack
+from sidecar.rules.cache.entry import Entry
 from sidecar.stores.shelf import Shelf
 
 KEYS = 1_000_000
@@ -29,7 +30,17 @@ def entry(number: int) -> Entry:
     ]
     body = b"%d" % number * (number % 200)
     return Entry(
-        200, b"OK", pack(fields), body, NOW_S, NOW_S, (), "stripe", "get-customer", f"https://stripe.test/{number}"
+        200,
+        b"OK",
+        pack(fields),
+        body,
+        NOW_S,
+        NOW_S,
+        (),
+        "stripe",
+        "get-customer",
+        "https://stripe.test",
+        b"/%d" % number,
     )
 
 

@@ -104,7 +104,7 @@ def details(key: Key, entry: Entry, now_s: float, settings_of: SettingsOf) -> di
     return {
         **summary(key, entry, now_s, settings_of),
         "received_s": round(entry.received_s, 3),
-        "lifetime_s": None if terms is None else round(terms.lifetime_s, 3),
+        "lifetime_s": None if terms is None else round(entry.lifetime_s, 3),
         "heuristic": terms is not None and terms.heuristic,
         "must_validate": terms is not None and terms.must_validate,
         "varies_by": [_text(name) for name, _ in entry.vary],
@@ -126,7 +126,7 @@ def _times(entry: Entry, terms: Terms | None, now_s: float) -> dict[str, Any]:
         return {"age_s": round(max(0.0, now_s - entry.received_s), 3), "ttl_s": None, "stale_left_s": None}
     stale_s = staleness_s(entry, terms, now_s)
     return {
-        "age_s": round(age_s(entry, terms, now_s), 3),
+        "age_s": round(age_s(entry, now_s), 3),
         "ttl_s": round(0.0 - stale_s, 3),
         "stale_left_s": round(max(0.0, terms.error_s - stale_s), 3) if terms.error_s > 0 else None,
     }

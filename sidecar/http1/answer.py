@@ -45,8 +45,12 @@ class Answer:
 def head_of(request: Request, answer: Answer, keep: bool, chunked: bool) -> bytes:
     """The head, with what this connection needs said: its framing, and whether it stays."""
     lines = [_status_line(answer.status, answer.phrase)]
-    for name, value in answer.headers.fields:
-        lines.append(b"%b: %b" % (name, value))
+    packed = answer.headers.packed
+    if packed:
+        lines.append(packed)
+    else:
+        for name, value in answer.headers.fields:
+            lines.append(b"%b: %b" % (name, value))
     for name, value in answer.extra:
         lines.append(b"%b: %b" % (name, value))
     if chunked:

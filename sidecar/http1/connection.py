@@ -10,7 +10,7 @@ from typing import Final, Protocol, final
 
 from sidecar.clock import Clock, Watchdog
 from sidecar.errors import Reason, WireError
-from sidecar.http1.drive import Signal
+from sidecar.http1.drive import Drive, Signal
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import Headers, ReplayBody
 from sidecar.http1.response import Response, ResponseReader
@@ -125,7 +125,11 @@ class ProviderConnection(asyncio.Protocol):
         self._on_interim: OnInterim | None = None
         self._upgrading = False
         self._raw = False
-        self._pump: asyncio.Task[None] | None = None
+        self._taking = False
+        """What came is with the parser, or with whoever waited for it."""
+        self._pump: Drive | None = None
+        self._sending = False
+        """The request's body is not wholly sent."""
         self._writable: asyncio.Future[None] | None = None
         self._write_paused = False
         self._reusable = True
@@ -176,8 +180,10 @@ class ProviderConnection(asyncio.Protocol):
         head, body = exchange.head, exchange.body
         data = body.whole()
         if data is None:
-            self.write(head)
-            self._pump = self._loop.create_task(self._send_body(body, exchange.chunked))
+            self._sending = True
+            pump = Drive(self._send(head, body, exchange.chunked), self._on_sent, self._loop)
+            if self._sending:
+                self._pump = pump
         elif exchange.chunked:
             trailers = body.source.trailers if body.source is not None else None
             self.write(head + (b"%x\r\n%b\r\n" % (len(data), data) if data else b"") + last_chunk(trailers))
@@ -189,19 +195,23 @@ class ProviderConnection(asyncio.Protocol):
         """The deadline of the present exchange has passed."""
         self.fail(WireError(Reason.ATTEMPT_TIMEOUT, "the provider did not reply in time"))
 
-    async def _send_body(self, body: ReplayBody, chunked: bool) -> None:
+    async def _send(self, head: bytes, body: ReplayBody, chunked: bool) -> None:
         try:
+            self.write(begun(head, body.ready(), chunked))
+            if self._write_paused:
+                await self.drain()
             while data := await body.read():
                 self.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
                 if self._write_paused:
                     await self.drain()
             if chunked:
                 self.write(last_chunk(body.source.trailers if body.source is not None else None))
-        except WireError:
-            return  # The connection has failed already, and has told whom it may concern.
         except Exception as error:
-            # The application's side broke off, so this request cannot be completed.
+            # The application's side broke off, or TLS did: this request cannot be completed.
             self.fail(error)
+
+    def _on_sent(self) -> None:
+        self._sending, self._pump = False, None
 
     def write(self, data: bytes) -> None:
         """Send `data`, in records where there is TLS."""
@@ -257,11 +267,9 @@ class ProviderConnection(asyncio.Protocol):
             return
         self._response = None
         if self._pump is not None:
-            if not self._pump.done():
-                # The provider answered before the request was wholly sent: what is left must not become a request.
-                self._pump.cancel()
-                self._reusable = False
-            self._pump = None
+            # The provider answered before the request was wholly sent: what is left must not become a request.
+            self._pump.cancel()
+            self._reusable = False
         if self._reusable and not self._reader.surplus:
             self._home.on_idle(self)
         else:
@@ -270,14 +278,16 @@ class ProviderConnection(asyncio.Protocol):
     # What the body's reader says (Flow).
 
     def pause_reading(self) -> None:
+        """Not before whoever waits for the reply has gone on: most of the time they take what is here, and to stop and
+        start again costs two system calls."""
         self.reading_paused = True
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._taking and self._transport is not None and not self._transport.is_closing():
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         self.reading_paused = False
         self.progress += 1
-        if self._transport is not None and not self._transport.is_closing():
+        if not self._taking and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def abandon(self) -> None:
@@ -319,7 +329,7 @@ class ProviderConnection(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         if not data:
             return
-        self.replied = True
+        self.replied = self._taking = True
         if self._raw:
             self._reader.feed_raw(data)
         elif self._reply is None and self._response is None:
@@ -331,6 +341,9 @@ class ProviderConnection(asyncio.Protocol):
             self.fail(WireError(Reason.REPLY_MALFORMED, self._fault))
         if arrived is not None:
             arrived.wake()
+        self._taking = False
+        if self.reading_paused:
+            self.pause_reading()
 
     def eof_received(self) -> bool:
         clean = self._tls is None or self._tls.closed_cleanly
@@ -425,6 +438,14 @@ class ProviderConnection(asyncio.Protocol):
     def _write(self, data: bytes) -> None:
         if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
+
+
+def begun(head: bytes, first: bytes, chunked: bool) -> bytes:
+    """A head and what is there of its body, if anything: a write of the head's own costs a packet, and wakes the other
+    side for nothing."""
+    if not first:
+        return head
+    return b"%b%x\r\n%b\r\n" % (head, len(first), first) if chunked else head + first
 
 
 def last_chunk(trailers: list[tuple[bytes, bytes]] | None) -> bytes:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, final
+from typing import Final, Protocol, TypeAlias, final
 
 HIGH_WATER_BYTES: Final = 128 * 1024
 """A body that has this much waiting stops its sender."""
+CRLF: Final = b"\r\n"
+Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 
 @final
@@ -20,12 +22,14 @@ class Headers:
     Both attributes may be read by anyone; change them only through the methods, which keep them in step.
     """
 
-    __slots__ = ("fields", "index")
+    __slots__ = ("fields", "index", "packed")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self.fields: list[tuple[bytes, bytes]] = []
+        self.fields: Fields = []
         self.index: dict[bytes, bytes] = {}
         """Values by lower-case name; of a repeated field, its values joined by `, `."""
+        self.packed: bytes | None = None
+        """What `pack` made of them, once somebody has asked."""
         if fields:  # Most are made without, and filled as they are read.
             for name, value in fields:
                 self.add(name, value)
@@ -36,6 +40,7 @@ class Headers:
 
     def append(self, key: bytes, name: bytes, value: bytes) -> None:
         """`add` for a caller that has the lower-case `key` at hand."""
+        self.packed = None
         self.fields.append((name, value))
         known = self.index.get(key)
         self.index[key] = value if known is None else known + b", " + value
@@ -54,6 +59,7 @@ class Headers:
     def remove(self, key: bytes) -> None:
         """Drop every field of a lower-case name; nothing happens if there is none."""
         if self.index.pop(key, None) is not None:
+            self.packed = None
             self.fields = [field for field in self.fields if field[0].lower() != key]
 
     def set(self, name: bytes, value: bytes) -> None:
@@ -61,9 +67,35 @@ class Headers:
         self.remove(name.lower())
         self.add(name, value)
 
+    def pack(self) -> bytes:
+        """The fields as one object, as a head has them: made once for whoever writes them and whoever keeps them."""
+        packed = self.packed
+        if packed is None:
+            packed = self.packed = pack(self.fields)
+        return packed
+
     def __repr__(self) -> str:
         """Names only: values may be secrets."""
         return f"Headers({b', '.join(name for name, _ in self.fields).decode('latin-1')})"
+
+
+def pack(fields: Fields) -> bytes:
+    """Field lines (RFC 9112 5) without the last one's end. No name has a colon in it, and no value a line's end."""
+    lines: list[bytes] = []
+    for name, value in fields:
+        lines.append(b"%b: %b" % (name, value))
+    return CRLF.join(lines)
+
+
+def unpack(packed: bytes) -> Fields:
+    """What `pack` was given."""
+    if not packed:
+        return []
+    fields: Fields = []
+    for line in packed.split(CRLF):
+        name, _, value = line.partition(b": ")
+        fields.append((name, value))
+    return fields
 
 
 class Flow(Protocol):
@@ -170,6 +202,10 @@ class Body:
                 self._waiter = None
         return self._take()
 
+    def ready(self) -> bytes:
+        """Whatever has come, without waiting; empty if nothing has."""
+        return self._take() if self._pieces else b""
+
     def whole(self) -> bytes | None:
         """All of it without waiting, if it is complete and well; then nothing is left to read."""
         if not self.done or self.error is not None:
@@ -181,6 +217,15 @@ class Body:
         if data:
             self._pieces.insert(0, data)
             self._waiting_bytes += len(data)
+
+    def look(self) -> bytes | None:
+        """`whole`, which stays to be read."""
+        if not self.done or self.error is not None:
+            return None
+        pieces = self._pieces
+        if len(pieces) > 1:
+            self._pieces = pieces = [b"".join(pieces)]
+        return pieces[0] if pieces else b""
 
     def divert(self, sink: Callable[[bytes], None]) -> None:
         """Give every piece to `sink` as it comes, those that wait at once, instead of keeping it for a reader."""
@@ -297,14 +342,23 @@ class ReplayBody:
         self._next = len(self._kept)
         return pending[0] if len(pending) == 1 else b"".join(pending)
 
-    async def read(self) -> bytes:
-        """The next bytes, empty at the end. Raises what the body failed with."""
+    def ready(self) -> bytes:
+        """What `read` would give without waiting; empty if it would wait, and at the end."""
         if self._next < len(self._kept):
             data = self._kept[self._next]
             self._next += 1
             return data
-        if self.source is None:
-            return b""
+        data = b"" if self.source is None else self.source.ready()
+        if data:
+            self._keep(data)
+            self._next = len(self._kept)
+        return data
+
+    async def read(self) -> bytes:
+        """The next bytes, empty at the end. Raises what the body failed with."""
+        data = self.ready()
+        if data or self.source is None:
+            return data
         data = await self.source.read()
         if data:
             self._keep(data)

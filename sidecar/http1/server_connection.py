@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from sidecar.errors import ClientError, Reason
 from sidecar.http1.answer import BODILESS, NO_REQUEST, Answer, framed, head_of, interim_head
-from sidecar.http1.connection import last_chunk
+from sidecar.http1.connection import begun, last_chunk
 from sidecar.http1.drive import Drive
 from sidecar.http1.entry import Entry
 from sidecar.http1.hangup import HANG_UP_CHECK_S, has_hung_up, has_unread
@@ -267,8 +267,7 @@ class ServerConnection(asyncio.Protocol):
             if self._write_paused:
                 await self._drain()
             return self._settled(keep)
-        self._transport.write(head)
-        await self._stream(body, chunked)
+        await self._stream(head, body, chunked)
         return self._settled(keep)
 
     def _settled(self, keep: bool) -> bool:
@@ -282,9 +281,12 @@ class ServerConnection(asyncio.Protocol):
                 self.data_received(leftover)
         return keep
 
-    async def _stream(self, body: Body, chunked: bool) -> None:
+    async def _stream(self, head: bytes, body: Body, chunked: bool) -> None:
         write = self._transport.write
+        write(begun(head, body.ready(), chunked))
         try:
+            if self._write_paused:
+                await self._drain()
             while data := await body.read():
                 write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
                 if self._write_paused:
@@ -322,7 +324,7 @@ class ServerConnection(asyncio.Protocol):
             up.finish()
         pumping = self._server.loop.create_task(pump(up, tunnel))
         try:
-            await self._stream(answer.body, chunked=False)
+            await self._stream(b"", answer.body, chunked=False)
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             if not self._eof:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Final
 
 _MONTHS: Final = {
@@ -22,6 +21,8 @@ _RFC850_DATE: Final = re.compile(
 _ASCTIME_DATE: Final = re.compile(
     rb"[a-z]{3} (?P<month>[a-z]{3}) (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})", re.IGNORECASE
 )
+_KNOWN: Final[dict[bytes, float]] = {}
+_MOST_KNOWN: Final = 256
 _DAY_NAMES: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTH_NAMES: Final = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -31,6 +32,9 @@ def http_date_s(value: bytes, wall_s: float) -> float | None:
 
     `wall_s` tells which century a year of two digits is in.
     """
+    moment_s = _KNOWN.get(value)
+    if moment_s is not None:
+        return moment_s
     if len(value) == _IMF_BYTES:
         moment_s = _imf_date_s(value)
         if moment_s is not None:
@@ -42,11 +46,15 @@ def http_date_s(value: bytes, wall_s: float) -> float | None:
     return _moment_s(match, _full_year(year, wall_s) if len(match["year"]) == 2 else year)
 
 
-@lru_cache(maxsize=256)
 def _imf_date_s(value: bytes) -> float | None:
     """Remembered, since all replies of one second have the same."""
     match = _IMF_DATE.fullmatch(value)
-    return None if match is None else _moment_s(match, int(match["year"]))
+    moment_s = None if match is None else _moment_s(match, int(match["year"]))
+    if moment_s is not None:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[value] = moment_s
+    return moment_s
 
 
 def _moment_s(match: re.Match[bytes], year: int) -> float | None:

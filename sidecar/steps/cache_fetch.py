@@ -36,7 +36,7 @@ class Fetch:
         self._now = ports.clock.now
         self._count = ports.book.count
 
-    def goes_first(self, lookup: Lookup) -> bool:
+    def goes_first(self, lookup: Lookup, now_s: float) -> bool:
         """Whether a call is simply the provider's to answer, as most misses are: nothing is kept that could be
         confirmed or stand in, and no equal call is under way. If so, it has begun: `answered` or `gone` must follow."""
         if lookup.entry is not None:
@@ -45,7 +45,7 @@ class Fetch:
             if lookup.key in self._flights.by_key:
                 return False
             lookup.flight = self._flights.begin(lookup.key)
-        self._leave(lookup)
+        self._leave(lookup, now_s)
         return True
 
     def gone(self, lookup: Lookup) -> None:
@@ -79,7 +79,7 @@ class Fetch:
             and lookup.asked is ANYTHING
             and lookup.call.method == "GET"
             and (lookup.entry is not None or not is_conditional(lookup.call.headers))
-            and not self._flights.goes_alone(lookup.key, self._now())
+            and not (self._flights.any_alone and self._flights.goes_alone(lookup.key, self._now()))
         )
 
     def _share(self, call: Call, landing: Landing) -> Outcome | None:
@@ -94,7 +94,8 @@ class Fetch:
             return None  # It has grown past what is kept.
         self._count("coalesced")
         body = tee.reader() if tee is not None and tee.keeps else None
-        age = age_s(entry, terms_of(entry, self._settings), self._wall())
+        terms_of(entry, self._settings)
+        age = age_s(entry, self._wall())
         status = forwarded("uri-miss", entry.status, False, True)
         return kept_reply(call, entry, age, status, None, wants_no_body(call, entry), body)
 
@@ -107,7 +108,7 @@ class Fetch:
         if entry is not None:
             asks_whether = _ask_whether(call, entry)
             call.standby = may_stand_in(entry, terms_of(entry, self._settings), lookup.asked, self._wall())
-        self._leave(lookup)
+        self._leave(lookup, self._wall())
         outcome = await self._inner(call)
         if entry is not None and isinstance(outcome, Reply) and outcome.status == 304 and asks_whether:
             if confirms(entry, outcome.headers):
@@ -118,10 +119,10 @@ class Fetch:
             outcome = await self._inner(call)
         return self.answered(lookup, outcome)
 
-    def _leave(self, lookup: Lookup) -> None:
+    def _leave(self, lookup: Lookup, now_s: float) -> None:
         if lookup.entry is None:
             self._count("miss")
-        lookup.requested_s = self._wall()
+        lookup.requested_s = now_s
 
     def answered(self, lookup: Lookup, outcome: Outcome) -> Outcome:
         """The provider's answer, which is no confirmation of what is kept: learn from it, and keep it if it may be."""
@@ -149,7 +150,7 @@ class Fetch:
         fresh, stored = self._keeper.freshen(lookup, entry, reply)
         lookup.land(self._flights, Landing(How.KEPT, fresh) if stored else ALONE)
         self._count("validated")
-        age = age_s(fresh, terms_of(fresh, self._settings), self._wall())
+        age = age_s(fresh, self._wall())
         status = forwarded("stale", 304, stored, False)
         return kept_reply(lookup.call, fresh, age, status, Served("cache", age), lookup.unchanged)
 
@@ -183,11 +184,11 @@ class Fetch:
         reason = reason_of(outcome)
         if isinstance(outcome, Reply):
             outcome.body.discard()
-        age = age_s(entry, terms, now_s)
+        age = age_s(entry, now_s)
         self._count("stale")
         lookup.call.note("cache", f"a reply {int(age)} s old stands in: {reason}", self._now())
         lookup.call.final = False
-        status = hit(terms.lifetime_s - age, reason)
+        status = hit(entry.lifetime_s - age, reason)
         return kept_reply(lookup.call, entry, age, status, Served("stale", age, reason), lookup.unchanged)
 
 
@@ -210,19 +211,16 @@ def _shared_failure(outcome: Outcome) -> Landing:
     """A failure is everybody's; a reply that is one, only if its body is here to be copied."""
     if isinstance(outcome, Failure):
         return Landing(How.FAILED, None, None, outcome)
-    whole = outcome.body.whole()
+    whole = outcome.body.look()
     if whole is None:
         return ALONE
-    outcome.body.unread(whole)
     return Landing(How.FAILED, None, None, _with_body(outcome, whole))
 
 
 def _copied(outcome: Outcome) -> Outcome:
     if isinstance(outcome, Failure):
         return outcome
-    whole = outcome.body.whole() or b""
-    outcome.body.unread(whole)
-    return _with_body(outcome, whole)
+    return _with_body(outcome, outcome.body.look() or b"")
 
 
 def _with_body(reply: Reply, whole: bytes) -> Reply:

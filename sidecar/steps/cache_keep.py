@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
-from sidecar.call import Call, Reply
+from sidecar.call import Reply
 from sidecar.errors import Verdict
 from sidecar.http1.message import Headers
 from sidecar.http1.tee import Tee
 from sidecar.rules.cache.entry import Entry
 from sidecar.rules.cache.freshness import terms_of
-from sidecar.rules.cache.key import shown_url
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.status import forwarded
 from sidecar.rules.cache.storing import is_storable, make_entry
@@ -18,6 +17,8 @@ from sidecar.rules.cache.validation import freshen, head_agrees
 from sidecar.steps.cache_ports import CachePorts, Lookup
 from sidecar.steps.cache_reply import add_status
 from sidecar.steps.flight import ALONE, How, Landing
+
+_OK: Final = Verdict.OK
 
 
 @final
@@ -30,18 +31,19 @@ class Keeper:
         self._store = ports.store
         self._flights = ports.flights
         self._wall = ports.clock.wall
+        self._keys = ports.keys
+        self._origin = ports.origin
+        self._is_tagged = bool(settings.tags)
+        self._most_bytes = settings.max_entry_bytes
 
     def keep(self, lookup: Lookup, reply: Reply) -> None:
         """Keep a reply to a GET if it may be, now or when its body is whole, and say so in its `Cache-Status`."""
-        stored = self._may_keep(lookup, reply)
-        add_status(reply, forwarded(lookup.why, reply.status, stored, False))
-        if not stored:
+        whole = reply.body.look()
+        entry = self._entry(lookup, reply, whole)
+        add_status(reply, forwarded(lookup.why, reply.status, entry is not None, False))
+        if entry is None:
             self._go_alone(lookup)
-            return
-        entry = self._entry(lookup.call, reply, lookup.requested_s)
-        whole = reply.body.whole()
-        if whole is not None:
-            reply.body.unread(whole)
+        elif whole is not None:
             self._keep_whole(lookup, entry, whole)
         elif reply.body.error is None:
             self._keep_arriving(lookup, entry, reply)
@@ -70,38 +72,31 @@ class Keeper:
         else:
             self._store.drop(lookup.key, entry)
 
-    def _may_keep(self, lookup: Lookup, reply: Reply) -> bool:
-        settings, headers = self._settings, reply.headers
-        authorized = b"authorization" in lookup.call.headers
-        return (
-            is_storable(settings, lookup.asked, authorized, reply.status, headers, reply.verdict is Verdict.OK)
-            and not _is_too_large(headers, settings.max_entry_bytes)
-            and not self._flights.is_outdated(lookup.key, lookup.requested_s)
-        )
-
-    def _entry(self, call: Call, reply: Reply, requested_s: float) -> Entry:
-        """What is kept of a reply, but for its body."""
-        ports, settings = self._ports, self._settings
+    def _entry(self, lookup: Lookup, reply: Reply, whole: bytes | None) -> Entry | None:
+        """What is kept of a reply, but for its body; None if it may not be, or should not."""
+        size_bytes = _said_bytes(reply.headers) if whole is None else len(whole)
+        if size_bytes > self._most_bytes or self._flights.is_outdated(lookup.key, lookup.requested_s):
+            return None
+        call, ports = lookup.call, self._ports
         return make_entry(
-            settings,
-            ports.keys,
+            self._settings,
+            self._keys,
+            lookup.asked,
             call.headers,
-            shown_url(ports.origin, call.target),
+            self._origin,
+            call.target,
             call.route,
             call.provider,
-            ports.tags(call),
+            ports.tags(call) if self._is_tagged else (),
             reply.status,
             reply.phrase,
             reply.headers,
-            b"",
-            requested_s,
+            reply.verdict is _OK,
+            lookup.requested_s,
             self._wall(),
         )
 
     def _keep_whole(self, lookup: Lookup, entry: Entry, whole: bytes) -> None:
-        if len(whole) > self._settings.max_entry_bytes:
-            self._go_alone(lookup)
-            return
         entry.body = whole
         self._store.put(lookup.key, entry)
         self._offer(lookup, entry, None)
@@ -134,7 +129,7 @@ class Keeper:
         if flight is None:
             return
         terms = terms_of(entry, self._settings)
-        if terms.must_validate or (terms.lifetime_s <= entry.initial_age_s and not terms.heuristic):
+        if terms.must_validate or (entry.lifetime_s <= entry.initial_age_s and not terms.heuristic):
             self._go_alone(lookup)
         elif tee is not None or flight.is_awaited:
             flight.land(Landing(How.KEPT, entry, tee))
@@ -145,7 +140,7 @@ class Keeper:
             lookup.land(self._flights, ALONE)
 
 
-def _is_too_large(headers: Headers, max_entry_bytes: int) -> bool:
-    """Of those that say their length."""
+def _said_bytes(headers: Headers) -> int:
+    """How long a body will be; 0 if its length is not said."""
     length = headers.get(b"content-length")
-    return length is not None and length.isdigit() and int(length) > max_entry_bytes
+    return int(length) if length is not None and length.isdigit() else 0

@@ -133,6 +133,11 @@ class Flights:
         """Remember that this key's answers are not shared, so that equal calls do not queue for nothing."""
         _remember(self._alone_until_s, key, now_s + PASS_S)
 
+    @property
+    def any_alone(self) -> bool:
+        """Whether there are any that `goes_alone` could name."""
+        return bool(self._alone_until_s)
+
     def goes_alone(self, key: Key, now_s: float) -> bool:
         until_s = self._alone_until_s.get(key)
         return until_s is not None and now_s < until_s

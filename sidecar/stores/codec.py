@@ -16,9 +16,10 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from sidecar.rules.cache.entry import LF, Entry, Key, Variants
+from sidecar.rules.cache.entry import Entry, Key, Variants
+from sidecar.rules.cache.shown import shown_target
 
-MAGIC: Final = b"SCR\x02"
+MAGIC: Final = b"SCR\x03"
 """The last byte is the version of the format."""
 CHECKSUM_BYTES: Final = 16
 MOST_RECORD_BYTES: Final = 8 * 1024 * 1024
@@ -27,7 +28,8 @@ _LENGTH: Final = Struct(">I")
 _SEALED_AT: Final = len(MAGIC) + CHECKSUM_BYTES
 HEAD_AT: Final = _SEALED_AT + _LENGTH.size
 _BREAK: Final = re.compile(rb"[\r\n\0]")
-_BREAK_WITHIN: Final = re.compile(rb"[\r\0]")
+_LINE: Final = rb"[^:\r\n\0]+: [^\r\n\0]*"
+_PACKED: Final = re.compile(rb"(?:%b(?:\r\n%b)*)?" % (_LINE, _LINE))
 
 
 class Record(NamedTuple):
@@ -97,7 +99,8 @@ def _row(entry: Entry) -> list[Any]:
         [[_text(name), _text(digest)] for name, digest in entry.vary],
         entry.provider,
         entry.route,
-        _sound(entry.shown),
+        _sound(entry.origin),
+        shown_target(entry.target),
         [_sound(tag) for tag in entry.tags],
         entry.expired,
     ]
@@ -121,8 +124,8 @@ def _record(data: bytes, end: int, *, bodies: bool = True) -> Record | None:
 
 def _entry(row: Any, body: bytes) -> Entry:
     """Raises ValueError or TypeError unless every value is what it should be."""
-    size, status, phrase, packed, requested_s, received_s, vary, provider, route, shown, tags, expired = row
-    texts = (provider, route, shown, *tags)
+    size, status, phrase, packed, requested_s, received_s, vary, provider, route, origin, target, tags, expired = row
+    texts = (provider, route, origin, target, *tags)
     if not (isinstance(status, int) and 100 <= status <= 599 and isinstance(size, int) and size >= 0):
         raise ValueError
     if not (isinstance(expired, bool) and all(isinstance(text, str) for text in texts)):
@@ -137,7 +140,8 @@ def _entry(row: Any, body: bytes) -> Entry:
         vary=tuple([(_bytes(name), _raw(digest)) for name, digest in vary]),
         provider=provider,
         route=route,
-        shown=shown,
+        origin=origin,
+        target=target.encode(),
         tags=tuple(tags),
         expired=expired,
     )
@@ -159,9 +163,8 @@ def _raw(value: Any) -> bytes:
 
 
 def _packed(value: Any) -> bytes:
-    """Fields, a name's line and a value's by turns."""
     packed = _raw(value)
-    if _BREAK_WITHIN.search(packed) or (packed and packed.count(LF) % 2 == 0):
+    if _PACKED.fullmatch(packed) is None:
         raise ValueError
     return packed
 

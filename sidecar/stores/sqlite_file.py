@@ -18,7 +18,7 @@ from sidecar.rules.cache.entry import Key
 from sidecar.stores.sqlite_trouble import FileUnusableError, error_code, in_our_words
 
 APPLICATION_ID: Final = 0x53435243
-FORMAT: Final = 2
+FORMAT: Final = 3
 PAGE_BYTES: Final = 4096
 ROW_BYTES: Final = 256
 """What a row weighs beyond its record: keys, indexes, the rest of a page."""

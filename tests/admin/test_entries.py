@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sidecar.admin.entries import HARMLESS, HIDDEN, VALUE_MAX_CHARS, chosen, details, key_test, most_recent, summary
 from sidecar.admin.port import Selection
-from sidecar.rules.cache.entry import Entry, Fields, pack
+from sidecar.http1.message import Fields, pack
+from sidecar.rules.cache.entry import Entry
 from sidecar.rules.cache.settings import CacheSettings
 
 NOW_S = 1_800_000_000.0
@@ -37,7 +38,8 @@ def entry(
         ((b"accept", b"\x01" * 16),),
         provider,
         route,
-        "https://api.stripe.com/v1/customers/1?expand=…",
+        "https://api.stripe.com",
+        b"/v1/customers/1?expand=all",
         tags,
     )
 

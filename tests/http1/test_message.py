@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http1.message import HIGH_WATER_BYTES, Body, Headers, ReplayBody
+from sidecar.http1.message import HIGH_WATER_BYTES, Body, Headers, ReplayBody, pack
 
 names = st.sampled_from([b"Accept", b"accept", b"X-One", b"x-ONE", b"Set-Cookie"])
 fields = st.lists(st.tuples(names, st.binary(min_size=1, max_size=4)), max_size=12)
@@ -51,6 +51,16 @@ def test_remove_and_set_touch_one_name_only(pairs: list[tuple[bytes, bytes]], na
     assert name.lower() not in headers
 
 
+@given(fields, names)
+def test_packed_fields_are_those_of_now(pairs: list[tuple[bytes, bytes]], name: bytes) -> None:
+    headers = Headers(pairs)
+    assert headers.pack() == headers.packed == pack(headers.fields)
+    headers.add(name, b"new")
+    assert headers.pack() == pack(headers.fields)
+    headers.remove(name.lower())
+    assert headers.pack() == pack(headers.fields)
+
+
 def test_repr_shows_no_value() -> None:
     assert "sk_live" not in repr(Headers([(b"Authorization", b"Bearer sk_live")]))
 
@@ -74,6 +84,20 @@ def test_a_body_is_read_as_it_was_fed(pieces: list[bytes]) -> None:
         assert await reader == b"".join(pieces)
 
     asyncio.run(scenario())
+
+
+def test_a_look_at_a_body_leaves_it_to_be_read() -> None:
+    body = Body()
+    body.feed(b"one")
+    assert body.look() is None
+    body.feed(b" two")
+    body.finish()
+    assert body.look() == body.look() == b"one two"
+    assert body.whole() == b"one two"
+    assert body.look() == b""
+    failed = Body()
+    failed.fail(ValueError())
+    assert failed.look() is None
 
 
 async def test_a_full_body_stops_its_feeder_until_it_is_read() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from sidecar.admin.port import Selection
 from sidecar.errors import ClientError
-from sidecar.http1.message import Headers
+from sidecar.http1.message import Headers, pack
 from sidecar.policy.sources import LoadedPolicies, load_policies
-from sidecar.rules.cache.entry import Entry, Key, pack
-from sidecar.rules.cache.key import Keys, shown_url
+from sidecar.rules.cache.entry import Entry, Key
+from sidecar.rules.cache.key import Keys
 from sidecar.serving import cached as module
 from sidecar.serving.cached import CachedReplies, find_target
 from sidecar.stores.shelf import Shelf
@@ -55,9 +55,9 @@ class Kept:
         headers = Headers([(b"Authorization", token.encode())] if token else [])
         key = Keys(SECRET, provider, origin).key(target.encode(), headers)
         now_s = self.clock.wall()
-        shown = shown_url(origin, target.encode())
         fields = [(b"Cache-Control", b"max-age=10"), (b"Set-Cookie", b"a=b")]
-        self.tiers.put(key, Entry(200, b"OK", pack(fields), b"{}", now_s, now_s, (), provider, route, shown, tags))
+        at = origin, target.encode()
+        self.tiers.put(key, Entry(200, b"OK", pack(fields), b"{}", now_s, now_s, (), provider, route, *at, tags))
         return key
 
     async def left(self) -> list[Any]:

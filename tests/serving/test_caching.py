@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sidecar.rules.cache.entry import Entry, pack
+from sidecar.http1.message import pack
+from sidecar.rules.cache.entry import Entry
 from sidecar.serving.caching import Caching, StoreSettings
 from tests.fakes import FakeClock
 
@@ -16,7 +17,9 @@ KEY = b"k" * 16
 
 def make_entry(clock: FakeClock) -> Entry:
     now_s = clock.wall()
-    return Entry(200, b"OK", pack([(b"ETag", b'"1"')]), b"body", now_s, now_s, (), "stripe", "-", "https://api.test/a")
+    return Entry(
+        200, b"OK", pack([(b"ETag", b'"1"')]), b"body", now_s, now_s, (), "stripe", "-", "https://api.test", b"/a"
+    )
 
 
 def make_caching(state: Path, clock: FakeClock, disk_bytes: int | None = 1024 * 1024) -> Caching:

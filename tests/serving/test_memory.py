@@ -46,7 +46,7 @@ class Container:
 
     def _entry(self) -> Entry:
         now_s = self.clock.wall()
-        return Entry(200, b"OK", b"", b"x" * 100_000, now_s, now_s, (), "stripe", "-", "https://api.test/a")
+        return Entry(200, b"OK", b"", b"x" * 100_000, now_s, now_s, (), "stripe", "-", "https://api.test", b"/a")
 
     def use(self, ratio: float) -> None:
         (self.home / "memory.current").write_text(f"{int(LIMIT_BYTES * ratio)}\n")

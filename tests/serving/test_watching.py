@@ -47,7 +47,7 @@ async def test_what_is_kept_is_measured() -> None:
     meters, clock = Meters(), FakeClock()
     tiers = Tiers(Shelf(65536, lambda _provider: False), [Elsewhere()], clock, lambda _entry: 3e9)
     watch_cache(meters, tiers)
-    entry = Entry(200, b"OK", b"", b"x", clock.wall(), clock.wall(), (), "stripe", "-", "https://api.stripe.com/")
+    entry = Entry(200, b"OK", b"", b"x", clock.wall(), clock.wall(), (), "stripe", "-", "https://api.stripe.com", b"/")
     tiers.put(b"k" * 16, entry)
     tiers.peek(b"k" * 16)
     tiers.peek(b"l" * 16)

@@ -13,8 +13,8 @@ MARGIN_BYTES = 3 * MIB
 SCRIPT = """
 import gc, sys
 from pathlib import Path
-from sidecar.http1.message import Headers
-from sidecar.rules.cache.entry import Terms, pack
+from sidecar.http1.message import Headers, pack
+from sidecar.rules.cache.entry import Terms
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.stores.shelf import Shelf
 from tests.stores.entries import NOW_S, make_entry, make_key
@@ -32,7 +32,7 @@ for number in range(keys):
         received_s=now_s,
         requested_s=now_s - 0.1,
         vary=((b"accept-language", b"%016d" % number),),
-        shown="https://api.stripe.com/v1/customers/cus_%d" % number,
+        target=b"/v1/customers/cus_%d?expand[]=subscriptions" % number,
         tags=("customer-%d" % number,),
     )
     entry.terms = Terms(settings, 200, 60.0 + number, False, False, 0.5 + number, 1.5 + number, False, True)

@@ -59,13 +59,14 @@ def test_a_good_seal_says_nothing_of_what_is_inside(head: object) -> None:
 
 
 def test_every_value_inside_is_checked() -> None:
-    good = [0, 200, "OK", "A\nb", 1.0, 2.0, [["accept", "x"]], "p", "r", "u", ["t"], False]
+    good = [0, 200, "OK", "A: b", 1.0, 2.0, [["accept", "x"]], "p", "r", "o", "/", ["t"], False]
     assert CODEC.decode(_sealed([make_key(1).hex(), 3.0, [good]])) is not None
     for index, bad in [
-        (0, -1), (0, "0"), (1, "200"), (1, 99), (1, 600), (2, 1), (2, "OK\r\nX: y"), (3, "A"), (3, "A\nb\nc"),
-        (3, "A\nb\r"), (3, "A\0\nb"), (3, 7), (3, [["A", "b"]]), (3, "A\n€"),
+        (0, -1), (0, "0"), (1, "200"), (1, 99), (1, 600), (2, 1), (2, "OK\r\nX: y"), (3, "A"), (3, "A: b\r\nc"),
+        (3, "A: b\r\n"), (3, "A: b\r"), (3, "A: b\nB: c"), (3, "A: \0"), (3, ": b"), (3, "A:b"),
+        (3, 7), (3, [["A", "b"]]), (3, "A: €"),
         (4, None), (5, "x"), (6, [["a", 1]]), (7, None), (8, 1),
-        (9, []), (10, [1]), (10, None), (11, 1), (11, None),
+        (9, []), (10, 1), (11, [1]), (11, None), (12, 1), (12, None),
     ]:  # fmt: skip
         row = [*good]
         row[index] = bad
@@ -94,9 +95,9 @@ def test_a_record_keeps_the_newest_of_many_large_variants() -> None:
 
 
 def test_halves_of_characters_do_not_prevent_storing() -> None:
-    decoded = CODEC.decode(CODEC.encode(Record(make_key(1), (make_entry(shown="a\ud800", tags=("\udfff",)),), 1.0)))
+    decoded = CODEC.decode(CODEC.encode(Record(make_key(1), (make_entry(origin="a\ud800", tags=("\udfff",)),), 1.0)))
     assert decoded is not None
-    assert (decoded.variants[0].shown, decoded.variants[0].tags) == ("a?", ("?",))
+    assert (decoded.variants[0].origin, decoded.variants[0].tags) == ("a?", ("?",))
 
 
 def _sealed(head: object) -> bytes:

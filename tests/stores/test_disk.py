@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.clock import LoopClock
-from sidecar.rules.cache.entry import pack
+from sidecar.http1.message import pack
 from sidecar.stores.codec import Codec, Record
 from sidecar.stores.disk import FULL, NO_FILE, SET_ASIDE, DiskTier
 from sidecar.stores.tier import Batch, Wanted

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.clock import LoopClock
 from sidecar.errors import SettingsError
-from sidecar.rules.cache.entry import pack
+from sidecar.http1.message import pack
 from sidecar.stores.codec import Codec, Record
 from sidecar.stores.redis import RedisTier
 from sidecar.stores.tier import Batch, Wanted

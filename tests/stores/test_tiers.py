@@ -183,7 +183,7 @@ async def test_invalidation_counts_what_memory_had(tiers: Tiers, tier: FakeTier)
 async def test_a_purge_counts_each_entry_once(tiers: Tiers, tier: FakeTier) -> None:
     tiers.put(KEY, make_entry(tags=("a",)))
     tiers.put(make_key(2), make_entry(tags=("a", "b"), provider="other"))
-    plant(tier, 3, make_entry(tags=("a",), shown="https://api.stripe.com/v1/charges/9"))
+    plant(tier, 3, make_entry(tags=("a",), target=b"/v1/charges/9"))
     plant(tier, 4, make_entry())
     assert await tiers.purge() == 0
     assert await tiers.purge(tag="b", provider="stripe") == 0

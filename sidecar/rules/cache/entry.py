@@ -8,12 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
-from sidecar.http1.message import Headers
+from sidecar.http1.message import CRLF, Fields, Headers, unpack
 from sidecar.rules.cache import mypyc_attr
 from sidecar.rules.cache.settings import CacheSettings
+from sidecar.rules.cache.shown import shown_url
 
-Fields: TypeAlias = list[tuple[bytes, bytes]]
-LF: Final = b"\n"
 OVERHEAD_BYTES: Final = 1408
 """What an entry weighs beyond its fields and body: objects, keys, indexes. Measured, and rounded up."""
 TAG_BYTES: Final = 176
@@ -33,14 +32,14 @@ URI_BYTES: Final = 16
 @mypyc_attr(acyclic=True)
 @dataclass(init=False, slots=True)
 class Terms:
-    """For how long an entry is good under one policy, in seconds. Shared by entries that say the same."""
+    """What an entry may be used for under one policy; times are in seconds. Shared by entries that say the same."""
 
     settings: CacheSettings
     """What this was worked out for."""
     status: int
     """Of the replies that it is for."""
-    lifetime_s: float
-    """The freshness lifetime (RFC 9111 4.2.1, 4.2.2), compared with the age, `Entry.initial_age_s` included."""
+    stated_s: float
+    """The lifetime that the directives state (RFC 9111 4.2.1); negative if it is for other fields or the policy."""
     heuristic: bool
     """The provider gave no lifetime, so one was guessed (4.2.2)."""
     must_validate: bool
@@ -53,12 +52,14 @@ class Terms:
     """`must-revalidate` and its like: not even the request's `max-stale` makes it usable once stale (4.2.4)."""
     has_validator: bool
     """The provider can be asked whether it still holds (4.3.1)."""
+    usual: bool = field(default=False, compare=False)
+    """Such a reply was found worth keeping for what its status, directives and validators say, and for nothing else."""
 
     def __init__(  # noqa: PLR0917
         self,
         settings: CacheSettings,
         status: int,
-        lifetime_s: float,
+        stated_s: float,
         heuristic: bool,
         must_validate: bool,
         while_s: float,
@@ -68,13 +69,14 @@ class Terms:
     ) -> None:
         self.settings = settings
         self.status = status
-        self.lifetime_s = lifetime_s
+        self.stated_s = stated_s
         self.heuristic = heuristic
         self.must_validate = must_validate
         self.while_s = while_s
         self.error_s = error_s
         self.strict = strict
         self.has_validator = has_validator
+        self.usual = False
 
 
 @final
@@ -97,8 +99,10 @@ class Entry:
     """The request's fields that it varies by: lower-case name, digest of the normalised value (4.1)."""
     provider: str
     route: str
-    shown: str
-    """Its URL for people: no query values, no user information."""
+    origin: str
+    """Such as `https://api.stripe.com`."""
+    target: bytes = field(repr=False)
+    """What was asked for there. Its query may hold secrets: people see `shown`, and slower stores get no more."""
     tags: tuple[str, ...] = ()
     expired: bool = False
     """Purged softly: stale as of now, whatever it says itself."""
@@ -106,6 +110,8 @@ class Entry:
     """Worked out when first asked for, under the settings then in force. Not stored."""
     initial_age_s: float = field(default=0.0, repr=False, compare=False)
     """The corrected initial age (4.2.3), worked out with them. Not stored."""
+    lifetime_s: float = field(default=0.0, repr=False, compare=False)
+    """The freshness lifetime (4.2.1, 4.2.2), compared with the age, which begins with `initial_age_s`. Not stored."""
     headers: Headers | None = field(default=None, repr=False, compare=False)
     """The fields as a reply's, made when first served and then shared by all such replies. Not stored."""
 
@@ -120,11 +126,13 @@ class Entry:
         vary: tuple[tuple[bytes, bytes], ...],
         provider: str,
         route: str,
-        shown: str,
+        origin: str,
+        target: bytes,
         tags: tuple[str, ...] = (),
         expired: bool = False,
         terms: Terms | None = None,
         initial_age_s: float = 0.0,
+        lifetime_s: float = 0.0,
         headers: Headers | None = None,
     ) -> None:
         self.status = status
@@ -136,11 +144,13 @@ class Entry:
         self.vary = vary
         self.provider = provider
         self.route = route
-        self.shown = shown
+        self.origin = origin
+        self.target = target
         self.tags = tags
         self.expired = expired
         self.terms = terms
         self.initial_age_s = initial_age_s
+        self.lifetime_s = lifetime_s
         self.headers = headers
 
     @property
@@ -149,34 +159,22 @@ class Entry:
         return unpack(self.packed)
 
     @property
+    def shown(self) -> str:
+        """Its URL for people: no query values, no user information."""
+        return shown_url(self.origin, self.target)
+
+    @property
     def size_bytes(self) -> int:
         """What it weighs in memory, about, until it is first served."""
-        size = OVERHEAD_BYTES + len(self.body) + len(self.shown) + len(self.packed)
+        size = OVERHEAD_BYTES + len(self.body) + len(self.target) + len(self.packed)
         return size + TAG_BYTES * (len(self.vary) + len(self.tags))
 
     @property
     def served_bytes(self) -> int:
         """What it weighs from then on: its fields are there twice."""
         packed = self.packed
-        unpacked_bytes = FIELD_BYTES * (packed.count(LF) // 2 + 1) + len(packed) if packed else 0
+        unpacked_bytes = FIELD_BYTES * (packed.count(CRLF) + 1) + len(packed) if packed else 0
         return self.size_bytes + unpacked_bytes
-
-
-def pack(fields: Fields) -> bytes:
-    """Fields as one object. No name and no value has a line's end in it (RFC 9110 5.5)."""
-    lines: list[bytes] = []
-    for name, value in fields:
-        lines.append(name)
-        lines.append(value)
-    return LF.join(lines)
-
-
-def unpack(packed: bytes) -> Fields:
-    """What `pack` was given."""
-    if not packed:
-        return []
-    lines = packed.split(LF)
-    return [(lines[at], lines[at + 1]) for at in range(0, len(lines), 2)]
 
 
 Variants: TypeAlias = tuple[Entry, ...]

@@ -41,8 +41,8 @@ def terms_of(entry: Entry, settings: CacheSettings) -> Terms:
     return terms
 
 
-def age_s(entry: Entry, terms: Terms, now_s: float) -> float:
-    """Its current age, never negative (4.2.3).
+def age_s(entry: Entry, now_s: float) -> float:
+    """The current age of one whose terms have been worked out, never negative (4.2.3).
 
     One that was received in the future, by a clock that has since been put back, is at least as old as it may get while
     fresh: nobody can say how old it really is.
@@ -52,7 +52,7 @@ def age_s(entry: Entry, terms: Terms, now_s: float) -> float:
         return entry.initial_age_s + resident_s
     if resident_s >= -SKEW_S:
         return entry.initial_age_s
-    return max(entry.initial_age_s, terms.lifetime_s) - resident_s
+    return max(entry.initial_age_s, entry.lifetime_s) - resident_s
 
 
 def has_no_store(directives: Directives, status: int) -> bool:
@@ -73,40 +73,49 @@ def is_policy_timed(settings: CacheSettings, status: int) -> bool:
 
 def work_out(entry: Entry, headers: Headers, directives: Directives, settings: CacheSettings) -> Terms:
     """`terms_of` an entry whose fields are at hand as `headers`, and what they say (`directives_for`); its
-    `initial_age_s`, too."""
+    `initial_age_s` and `lifetime_s`, too."""
     date = headers.get(b"date")
     date_s = None if date is None else http_date_s(date, entry.received_s)
     entry.initial_age_s = _initial_age_s(entry, date_s)
-    has_validator = b"etag" in headers or b"last-modified" in headers
-    last = directives.terms
+    heuristic, stated = False, -1.0
+    if settings.ttl_s is not None and is_policy_timed(settings, entry.status):
+        entry.lifetime_s = entry.initial_age_s + settings.ttl_s
+    else:
+        said_s = stated_s(directives, settings.rules is Rules.SHARED)
+        if said_s is None:
+            entry.lifetime_s, heuristic = _lifetime_s(entry, headers, directives, date_s)
+        else:
+            entry.lifetime_s = stated = said_s
+    last, validator = directives.terms, has_validator(headers)
     if (
         last is not None
         and last.settings is settings
         and last.status == entry.status
-        and last.has_validator == has_validator
+        and last.has_validator == validator
+        and last.heuristic == heuristic
     ):
         return last
-    heuristic = False
-    said_s = stated_s(directives, settings.rules is Rules.SHARED)
-    if settings.ttl_s is not None and is_policy_timed(settings, entry.status):
-        lifetime_s, said_s = entry.initial_age_s + settings.ttl_s, None
-    elif said_s is not None:
-        lifetime_s = said_s
-    else:
-        lifetime_s, heuristic = _lifetime_s(entry, headers, directives, date_s)
-    terms = _terms(directives, settings, entry.status, lifetime_s, heuristic, has_validator)
-    if said_s is not None:
-        directives.terms = terms
+    terms = directives.terms = _terms(directives, settings, entry.status, stated, heuristic, validator)
     return terms
+
+
+def renew(entry: Entry, headers: Headers, terms: Terms) -> None:
+    """What `work_out` gives an entry beside its terms, which are `terms`, and do not leave its lifetime to other fields
+    than its directives."""
+    date = headers.get(b"date")
+    entry.initial_age_s = _initial_age_s(entry, None if date is None else http_date_s(date, entry.received_s))
+    ttl_s = terms.settings.ttl_s
+    # What neither states would not have been `usual`.
+    entry.lifetime_s = terms.stated_s if terms.stated_s >= 0.0 or ttl_s is None else entry.initial_age_s + ttl_s
 
 
 def _terms(  # noqa: PLR0917
     directives: Directives,
     settings: CacheSettings,
     status: int,
-    lifetime_s: float,
+    stated_s: float,
     heuristic: bool,
-    has_validator: bool,
+    validator: bool,
 ) -> Terms:
     shared = settings.rules is Rules.SHARED
     withheld = (
@@ -118,14 +127,19 @@ def _terms(  # noqa: PLR0917
     return Terms(
         settings=settings,
         status=status,
-        lifetime_s=lifetime_s,
+        stated_s=stated_s,
         heuristic=heuristic,
         must_validate=withheld and not is_policy_timed(settings, status),
         while_s=0.0 if strict or withheld else directives.seconds("stale-while-revalidate") or 0.0,
         error_s=_error_s(status, directives, settings, strict or withheld),
         strict=strict,
-        has_validator=has_validator,
+        has_validator=validator,
     )
+
+
+def has_validator(headers: Headers) -> bool:
+    """Whether the provider can be asked if a reply still holds (4.3.1)."""
+    return b"etag" in headers or b"last-modified" in headers
 
 
 def _initial_age_s(entry: Entry, date_s: float | None) -> float:

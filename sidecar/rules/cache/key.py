@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Final, final
 
@@ -20,7 +21,6 @@ _ESCAPE: Final = re.compile(rb"%[0-9A-Fa-f]{2}")
 _PERCENT: Final = 0x25
 """As a number: for bytes within bytes the interpreter raises and clears an exception first."""
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-_LONGEST_SHOWN: Final = 512
 _IN_NO_ORDER: Final = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
 """Lists whose order says nothing: preference is in their weights (RFC 9110 12.4.2, 12.5)."""
 _IN_ANY_CASE: Final = frozenset({b"accept-charset", b"accept-encoding", b"accept-language"})
@@ -36,20 +36,14 @@ def normal_target(target: bytes) -> bytes:
     return _ESCAPE.sub(_normal_escape, target) if _PERCENT in target else target
 
 
-def shown_url(origin: str, target: bytes) -> str:
-    """For people: without query values, and cut if it is very long."""
-    path, mark, query = target.decode("latin-1").partition("?")
-    shown = origin + path + mark
-    if query:
-        shown += "&".join([_without_value(pair) for pair in query.split("&") if pair])
-    return shown if len(shown) <= _LONGEST_SHOWN else shown[: _LONGEST_SHOWN - 1] + "…"
-
-
 def vary_names(headers: Headers) -> tuple[bytes, ...] | None:
     """The request fields that a reply depends on, in lower case and sorted; None if nobody can tell (`*`)."""
     value = headers.get(b"vary")
-    if value is None:
-        return ()
+    return () if value is None else _vary_names(value)
+
+
+@lru_cache(maxsize=256)
+def _vary_names(value: bytes) -> tuple[bytes, ...] | None:
     names = {name.strip().lower() for name in value.split(b",")}
     names.discard(b"")
     return None if b"*" in names else tuple(sorted(names))
@@ -119,12 +113,6 @@ class Keys:
 def _normal_escape(match: re.Match[bytes]) -> bytes:
     byte = int(match[0][1:], 16)
     return bytes((byte,)) if byte in _UNRESERVED else match[0].upper()
-
-
-def _without_value(pair: str) -> str:
-    name, equals, _ = pair.partition("=")
-    # What stands alone may be a value as well as a name.
-    return f"{name}=…" if equals else "…"
 
 
 def _normal_value(name: bytes, value: bytes) -> bytes:

@@ -30,6 +30,8 @@ class Use(Enum):
 
 @final
 class Plan:
+    """What is to be done. Never changed: many misses share one."""
+
     __slots__ = ("age_s", "entry", "ttl_s", "use", "why")
 
     def __init__(self, use: Use, entry: Entry | None, age_s: float, ttl_s: float, why: str) -> None:
@@ -54,15 +56,15 @@ def plan(  # noqa: PLR0917
 ) -> Plan:
     """`variants` are those kept under the request's key; `sick` that the provider's last word was a failure."""
     if not variants:
-        return _nothing(asked, "uri-miss")
+        return _MISS if asked is ANYTHING else _nothing(asked, "uri-miss")
     entry = _chosen(variants, keys, headers)
     if entry is None:
         return _nothing(asked, "vary-miss")
     terms = entry.terms
     if terms is None or terms.settings is not settings:
         terms = terms_of(entry, settings)
-    current_age_s = age_s(entry, terms, now_s)
-    ttl_s = terms.lifetime_s - current_age_s
+    current_age_s = age_s(entry, now_s)
+    ttl_s = entry.lifetime_s - current_age_s
     if entry.expired and ttl_s > 0.0:
         ttl_s = 0.0
     is_fresh = ttl_s > 0.0 and not terms.must_validate
@@ -80,6 +82,7 @@ def plan(  # noqa: PLR0917
     return Plan(use, entry, current_age_s, ttl_s, why)
 
 
+_MISS: Final = Plan(Use.MISS, None, 0.0, 0.0, "uri-miss")
 _SERVES: Final = frozenset({Use.FRESH, Use.STALE, Use.WHILE})
 _WITHOUT_ASKING: Final = {Use.WHILE: Use.STALE, Use.VALIDATE: Use.REFUSED}
 

@@ -16,6 +16,9 @@ LINGER_VALIDATOR_S: Final = 86400.0
 UNKNOWN_TERMS_S: Final = 30 * 86400.0
 """How long what a slower store brings is kept until the first request works out its terms."""
 
+_OK: Final = Verdict.OK
+_LOCAL: Final = Verdict.LOCAL
+"""As names of this module: to look a member up in its enumeration costs more than the rest of `stands_in_for`."""
 _PROVIDER_FAILED: Final = frozenset({Verdict.TRANSIENT, Verdict.UNREACHABLE, Verdict.THROTTLED, Verdict.EXHAUSTED})
 _HELD_BACK: Final = frozenset(
     {
@@ -32,7 +35,7 @@ _HELD_BACK: Final = frozenset(
 
 def staleness_s(entry: Entry, terms: Terms, now_s: float) -> float:
     """How long it has been stale; 0 or less while it is fresh."""
-    past_s = age_s(entry, terms, now_s) - terms.lifetime_s
+    past_s = age_s(entry, now_s) - entry.lifetime_s
     return max(0.0, past_s) if entry.expired else past_s
 
 
@@ -52,7 +55,9 @@ def may_stand_in(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool
 
 def stands_in_for(verdict: Verdict, reason: Reason | None) -> bool:
     """Whether an outcome is a failure that a kept reply may stand in for; `reason` is None for a provider's reply."""
-    if verdict is Verdict.LOCAL:
+    if verdict is _OK:
+        return False
+    if verdict is _LOCAL:
         return reason in _HELD_BACK
     return verdict in _PROVIDER_FAILED
 
@@ -60,7 +65,7 @@ def stands_in_for(verdict: Verdict, reason: Reason | None) -> bool:
 def expires_at_s(entry: Entry, terms: Terms) -> float:
     """Unix time from which it is of no use to anybody: not fresh, no stand-in, and not worth validating any more."""
     # Plain comparisons, since `max` of floats costs more than all else here.
-    fresh_for_s = terms.lifetime_s - entry.initial_age_s
+    fresh_for_s = entry.lifetime_s - entry.initial_age_s
     useful_s = _linger_s(terms)
     useful_s = max(useful_s, terms.while_s)
     useful_s = max(useful_s, terms.error_s)
@@ -76,7 +81,7 @@ def kept_until_s(entry: Entry) -> float:
 def _is_young(entry: Entry, terms: Terms, asked: Asked, now_s: float) -> bool:
     """Whether it is within the request's `max-age`, and the `max-stale` or `stale-if-error` that it adds."""
     allowed_s = (asked.max_age_s or 0.0) + max(asked.max_stale_s or 0.0, asked.error_s or 0.0)
-    return age_s(entry, terms, now_s) <= allowed_s
+    return age_s(entry, now_s) <= allowed_s
 
 
 def _linger_s(terms: Terms) -> float:

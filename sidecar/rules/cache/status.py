@@ -17,9 +17,15 @@ def hit(ttl_s: float, detail: str = "") -> bytes:
     return f"{CACHE_NAME}; hit; ttl={floor(ttl_s)}{_detail(detail)}".encode()
 
 
-@lru_cache(maxsize=256)
 def forwarded(why: str, status: int | None, stored: bool, collapsed: bool, detail: str = "") -> bytes:
     """Answered by the provider; `why` is one of RFC 9211 2.2, `status` what the provider said if that is known."""
+    if stored and status == 200 and why == "uri-miss" and not collapsed and not detail:
+        return _KEPT  # What most misses say.
+    return _forwarded(why, status, stored, collapsed, detail)
+
+
+@lru_cache(maxsize=256)
+def _forwarded(why: str, status: int | None, stored: bool, collapsed: bool, detail: str) -> bytes:
     value = f"{CACHE_NAME}; fwd={why}"
     if status is not None:
         value += f"; fwd-status={status}"
@@ -37,3 +43,6 @@ def _detail(detail: str) -> str:
         return f"; detail={detail}"
     text = _UNPRINTABLE.sub("?", detail).replace("\\", "\\\\").replace('"', '\\"')
     return f'; detail="{text}"'
+
+
+_KEPT: Final = _forwarded("uri-miss", 200, True, False, "")

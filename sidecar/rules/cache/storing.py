@@ -7,8 +7,17 @@ from typing import Final
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.asked import Asked
 from sidecar.rules.cache.directives import LONGEST_S, Directives
-from sidecar.rules.cache.entry import Entry, pack
-from sidecar.rules.cache.freshness import HEURISTIC, UNDERSTOOD, has_no_store, is_policy_timed, stated_s, work_out
+from sidecar.rules.cache.entry import Entry, Terms
+from sidecar.rules.cache.freshness import (
+    HEURISTIC,
+    UNDERSTOOD,
+    has_no_store,
+    has_validator,
+    is_policy_timed,
+    renew,
+    stated_s,
+    work_out,
+)
 from sidecar.rules.cache.key import Keys, vary_names
 from sidecar.rules.cache.settings import CacheSettings, Rules
 from sidecar.rules.cache.targeted import directives_for, expires_for
@@ -31,6 +40,9 @@ HOP_BY_HOP: Final = frozenset(
 """Never kept (3.1). What `Connection` names has been taken out on the wire."""
 
 _NEVER_KEPT: Final = HOP_BY_HOP | {b"age"}
+_UNUSUAL: Final = _NEVER_KEPT | {b"surrogate-key", b"cache-tag"}
+"""Fields for which a reply takes more than a look at its directives."""
+_SHARED: Final = Rules.SHARED
 _MOST_TAGS: Final = 64
 _LONGEST_TAG: Final = 128
 _NO_WHOLE_REPLY: Final = frozenset({206, 304})
@@ -85,39 +97,76 @@ def is_storable(  # noqa: PLR0917
 def make_entry(  # noqa: PLR0917
     settings: CacheSettings,
     keys: Keys,
+    asked: Asked,
     request_headers: Headers,
-    target_shown: str,
+    origin: str,
+    target: bytes,
     route: str,
     provider: str,
     tags: tuple[str, ...],
     status: int,
     phrase: bytes,
     headers: Headers,
-    body: bytes,
+    ok: bool,
     requested_s: float,
     received_s: float,
-) -> Entry:
-    """A reply as it is kept, with its terms. Only for one that `is_storable`."""
-    directives = directives_for(settings, headers)
-    kept = kept_headers(settings, directives, headers, received_s)
-    all_tags = tags + tags_of(headers)
+) -> Entry | None:
+    """A reply as it is kept, with its terms but for its body; None if it may not be kept (`is_storable`)."""
+    authorized = b"authorization" in request_headers
+    terms = _usual_terms(settings, asked, authorized, status, headers, ok)
+    if terms is None and not is_storable(settings, asked, authorized, status, headers, ok):
+        return None
+    names = vary_names(headers)
+    if names is None:
+        return None
+    vary = keys.vary(names, request_headers) if names else ()
+    if len(tags) > 1:
+        tags = tuple(dict.fromkeys(tags))
     entry = Entry(
-        status=status,
-        phrase=phrase,
-        packed=pack(kept.fields),
-        body=body,
-        requested_s=requested_s - upstream_age_s(headers),
-        received_s=received_s,
-        vary=keys.vary(vary_names(headers) or (), request_headers),
-        provider=provider,
-        route=route,
-        shown=target_shown,
-        tags=tuple(dict.fromkeys(all_tags)) if all_tags else (),
+        status, phrase, b"", b"", requested_s, received_s, vary, provider, route, origin, target, tags, False, terms
     )
+    if terms is None:
+        complete(settings, entry, headers)
+    else:
+        entry.packed = headers.pack()
+        renew(entry, headers, terms)
+    return entry
+
+
+def _usual_terms(  # noqa: PLR0917
+    settings: CacheSettings, asked: Asked, authorized: bool, status: int, headers: Headers, ok: bool
+) -> Terms | None:
+    """The terms of a reply that is like one that was kept before in all that `is_storable` and `work_out` look at."""
+    terms = directives_for(settings, headers).terms
+    if (
+        terms is None
+        or not terms.usual
+        or not ok
+        or asked.no_store
+        or terms.settings is not settings
+        or terms.status != status
+        or (authorized and settings.rules is _SHARED)
+    ):
+        return None
+    index = headers.index
+    is_like = b"date" in index and terms.has_validator == has_validator(headers) and _UNUSUAL.isdisjoint(index)
+    return terms if is_like else None
+
+
+def complete(settings: CacheSettings, entry: Entry, headers: Headers) -> None:
+    """Give an entry its fields and terms, by a look at all that the reply's `headers` say."""
+    directives = directives_for(settings, headers)
+    kept = kept_headers(settings, directives, headers, entry.received_s)
+    tags = entry.tags + tags_of(headers)
+    entry.packed = kept.pack()
+    entry.requested_s -= upstream_age_s(headers)
+    entry.tags = tuple(dict.fromkeys(tags)) if tags else ()
     if kept is not headers:
         directives = directives_for(settings, kept)
-    entry.terms = work_out(entry, kept, directives, settings)
-    return entry
+    terms = entry.terms = work_out(entry, kept, directives, settings)
+    if kept is headers and (terms.stated_s >= 0.0 or is_policy_timed(settings, entry.status)):
+        # Where `Expires` is what makes it worth keeping, the next one may be without.
+        terms.usual = b"expires" not in headers
 
 
 def kept_headers(settings: CacheSettings, directives: Directives, headers: Headers, received_s: float) -> Headers:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from sidecar.http1.message import Headers
+from sidecar.http1.message import Fields, Headers
 from sidecar.rules.cache.directives import split_list
-from sidecar.rules.cache.entry import Entry, Fields, pack
+from sidecar.rules.cache.entry import Entry
 from sidecar.rules.cache.key import vary_names
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.storing import kept_headers, upstream_age_s
@@ -88,7 +88,7 @@ def freshen(
     return replace(
         entry,
         # What the new Cache-Control forbids to reuse goes, even if it was kept before.
-        packed=pack(kept_headers(settings, directives_for(settings, merged), merged, received_s).fields),
+        packed=kept_headers(settings, directives_for(settings, merged), merged, received_s).pack(),
         requested_s=requested_s - upstream_age_s(reply_headers),
         received_s=received_s,
         expired=False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.asked import ask
 from sidecar.rules.cache.entry import Entry
-from sidecar.rules.cache.key import Keys
+from sidecar.rules.cache.key import Keys, vary_names
 from sidecar.rules.cache.reuse import Plan, plan
 from sidecar.rules.cache.settings import CacheSettings, Rules
-from sidecar.rules.cache.storing import is_storable, make_entry
+from sidecar.rules.cache.storing import complete, is_storable, make_entry
 from sidecar.rules.httpdate import http_date
 from tests.fakes import Fields, make_headers
 
@@ -37,22 +37,14 @@ def make_entry_of(
     took_s: float = 0.0,
 ) -> Entry:
     """A reply that came at `NOW_S`, kept whether or not it may be."""
-    headers, requested_s = make_headers(fields), NOW_S - took_s
-    return make_entry(
-        settings,
-        KEYS,
-        make_headers(request),
-        f"{ORIGIN}/v1/charges",
-        "charges",
-        "stripe",
-        ("policy",),
-        status,
-        b"OK",
-        headers,
-        body,
-        requested_s,
-        NOW_S,
+    headers = make_headers(fields)
+    vary = KEYS.vary(vary_names(headers) or (), make_headers(request))
+    target = b"/v1/charges"
+    entry = Entry(
+        status, b"OK", b"", body, NOW_S - took_s, NOW_S, vary, "stripe", "charges", ORIGIN, target, ("policy",)
     )
+    complete(settings, entry, headers)
+    return entry
 
 
 def may_store(
@@ -66,6 +58,30 @@ def may_store(
     asked_by = make_headers(request)
     is_ok = status < 400 if ok is None else ok
     return is_storable(settings, ask(asked_by), b"authorization" in asked_by, status, make_headers(fields), is_ok)
+
+
+def kept_of(
+    fields: Fields, settings: CacheSettings = PRIVATE, *, request: Fields = (), status: int = 200, ok: bool = True
+) -> Entry | None:
+    """What is kept of a reply that came at `NOW_S`; None if nothing is."""
+    asked_by, headers, target = make_headers(request), make_headers(fields), b"/v1/charges"
+    return make_entry(
+        settings,
+        KEYS,
+        ask(asked_by),
+        asked_by,
+        ORIGIN,
+        target,
+        "charges",
+        "stripe",
+        ("policy",),
+        status,
+        b"OK",
+        headers,
+        ok,
+        NOW_S - 0.5,
+        NOW_S,
+    )
 
 
 def plan_for(

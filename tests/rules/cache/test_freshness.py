@@ -22,7 +22,7 @@ def terms_for(fields: Fields, settings: CacheSettings = PRIVATE, *, status: int 
 
 
 def lifetime_s(fields: Fields, settings: CacheSettings = PRIVATE, status: int = 200) -> float:
-    return terms_for(fields, settings, status=status).lifetime_s
+    return make_entry_of(fields, settings=settings, status=status).lifetime_s
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,7 @@ def test_the_nearest_word_counts(value: str, private_s: float, shared_s: float) 
 )
 def test_expires_counts_from_date(expires: str, sent: str | None, seconds: float) -> None:
     fields = {"Expires": expires} if sent is None else {"Expires": expires, "Date": sent}
-    terms = terms_for(fields)
-    assert (terms.lifetime_s, terms.heuristic) == (seconds, False)
+    assert (lifetime_s(fields), terms_for(fields).heuristic) == (seconds, False)
 
 
 def test_an_invalid_expires_yields_to_max_age_but_not_to_a_guess() -> None:
@@ -86,9 +85,8 @@ def test_an_invalid_expires_yields_to_max_age_but_not_to_a_guess() -> None:
 )
 def test_a_lifetime_may_be_guessed_from_the_last_change(modified: str, sent: str | None, seconds: float) -> None:
     fields = {"Last-Modified": modified} if sent is None else {"Last-Modified": modified, "Date": sent}
-    terms = terms_for(fields)
-    assert terms.heuristic
-    assert terms.lifetime_s == pytest.approx(seconds)
+    assert terms_for(fields).heuristic
+    assert lifetime_s(fields) == pytest.approx(seconds)
 
 
 def test_it_is_guessed_only_for_statuses_that_allow_it_or_with_public() -> None:
@@ -122,24 +120,22 @@ def test_the_initial_age_is_the_worst_of_what_is_known(fields: dict[str, str], t
 @given(st.integers(0, 10**7), st.integers(-(10**6), 10**6), st.floats(0, 100), st.floats(0, 10**6))
 def test_a_reply_is_never_younger_than_any_evidence(age: int, date_offset: int, took_s: float, later_s: float) -> None:
     entry = make_entry_of({"Age": str(age), "Date": date(date_offset)}, took_s=took_s)
-    current_s = age_s(entry, terms_of(entry, PRIVATE), NOW_S + later_s)
+    current_s = age_s(entry, NOW_S + later_s)
     assert current_s >= age + later_s - 1e-3
     assert current_s >= later_s - date_offset - 1e-3
 
 
 def test_a_clock_put_back_a_little_makes_nothing_younger_than_it_came() -> None:
     entry = make_entry_of({"Age": "30"})
-    terms = terms_of(entry, PRIVATE)
-    assert age_s(entry, terms, NOW_S - SKEW_S) == 30.0
-    assert age_s(entry, terms, NOW_S) == 30.0
-    assert age_s(entry, terms, NOW_S + 1) == 31.0
+    assert age_s(entry, NOW_S - SKEW_S) == 30.0
+    assert age_s(entry, NOW_S) == 30.0
+    assert age_s(entry, NOW_S + 1) == 31.0
 
 
 @given(st.floats(SKEW_S + 0.1, 1e9), st.integers(0, 10**6))
 def test_an_entry_from_the_future_is_never_fresh(back_s: float, max_age: int) -> None:
     entry = make_entry_of({"Cache-Control": f"max-age={max_age}"})
-    terms = terms_of(entry, PRIVATE)
-    assert age_s(entry, terms, NOW_S - back_s) > terms.lifetime_s
+    assert age_s(entry, NOW_S - back_s) > entry.lifetime_s
 
 
 @pytest.mark.parametrize("value", ["no-cache", "No-CaChE", "no-store", "max-age=60, no-cache", "no-cache=x"])
@@ -210,7 +206,7 @@ def test_an_error_of_the_providers_own_is_no_stand_in() -> None:
 def test_a_policys_lifetime_counts_from_when_the_reply_came() -> None:
     entry = make_entry_of({"Age": "7200", "Cache-Control": "max-age=0"}, settings=TTL)
     terms = terms_of(entry, TTL)
-    assert (entry.initial_age_s, terms.lifetime_s, terms.heuristic) == (7200.0, 7260.0, False)
+    assert (entry.initial_age_s, entry.lifetime_s, terms.heuristic) == (7200.0, 7260.0, False)
     assert lifetime_s({"Last-Modified": date(-1000)}, TTL, status=404) == pytest.approx(100.0)
 
 
@@ -239,7 +235,9 @@ def test_terms_that_are_shared_are_those_that_would_have_been_worked_out(
         headers = Headers(entry.fields)
         # Longer than what is memoised, so that nobody has read it before.
         unread = parse_directives((headers.get(b"cache-control") or b"") + b", " * 200)
-        assert work_out(entry, headers, unread, settings) == entry.terms
+        anew = replace(entry)
+        assert work_out(anew, headers, unread, settings) == entry.terms
+        assert (anew.initial_age_s, anew.lifetime_s) == (entry.initial_age_s, entry.lifetime_s)
 
 
 def test_replies_that_say_the_same_share_their_terms() -> None:
@@ -248,6 +246,12 @@ def test_replies_that_say_the_same_share_their_terms() -> None:
     assert first.terms is second.terms
     assert (first.initial_age_s, second.initial_age_s) == (1.0, 2.0)
     assert make_entry_of({"Cache-Control": "max-age=60"}).terms is not first.terms
+
+
+def test_a_policys_lifetime_is_the_same_for_all_whatever_their_age() -> None:
+    first, second = make_entry_of(settings=TTL), make_entry_of({"Age": "30"}, settings=TTL)
+    assert first.terms is second.terms
+    assert (first.lifetime_s, second.lifetime_s) == (60.0, 90.0)
 
 
 def test_terms_are_worked_out_once_for_each_settings() -> None:
@@ -266,11 +270,11 @@ def test_terms_are_worked_out_once_for_each_settings() -> None:
     st.sampled_from(["no-cache", "no-store", "max-age=0", "must-revalidate"]),
 )
 def test_a_restriction_more_never_makes_it_fresher(value: str, settings: CacheSettings, restriction: str) -> None:
-    before = terms_for({"Cache-Control": value}, settings)
-    after = terms_for({"Cache-Control": f"{value}, {restriction}"}, settings)
+    said = {"Cache-Control": value}, {"Cache-Control": f"{value}, {restriction}"}
+    before, after = (terms_for(fields, settings) for fields in said)
     assert after.must_validate >= before.must_validate
     assert after.strict >= before.strict
-    assert after.lifetime_s <= before.lifetime_s
+    assert lifetime_s(said[1], settings) <= lifetime_s(said[0], settings)
 
 
 @given(
@@ -281,5 +285,6 @@ def test_a_restriction_more_never_makes_it_fresher(value: str, settings: CacheSe
 )
 def test_what_is_said_to_shared_caches_changes_nothing_for_a_private_one(value: str, said: str) -> None:
     rest: dict[str, str] = {"Last-Modified": date(-1000), "Date": date()}
-    before = terms_for({"Cache-Control": value, **rest})
-    assert terms_for({"Cache-Control": f"{value}, {said}", **rest}) == before
+    before, after = {"Cache-Control": value, **rest}, {"Cache-Control": f"{value}, {said}", **rest}
+    assert terms_for(after) == terms_for(before)
+    assert lifetime_s(after) == lifetime_s(before)

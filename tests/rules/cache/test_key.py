@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.entry import URI_BYTES
-from sidecar.rules.cache.key import Keys, normal_target, shown_url, vary_names
+from sidecar.rules.cache.key import Keys, normal_target, vary_names
 from tests.fakes import make_headers
 from tests.rules.cache.made import KEYS, ORIGIN, make_entry_of
 
@@ -176,20 +176,3 @@ def test_what_a_request_said_is_not_kept_in_the_clear() -> None:
     entry = make_entry_of({"Vary": "X-Tenant"}, request={"X-Tenant": "acme"})
     assert [name for name, _ in entry.vary] == [b"x-tenant"]
     assert "acme" not in repr(entry.vary)
-
-
-@pytest.mark.parametrize(
-    ("target", "shown"),
-    [
-        (b"/v1/charges", "https://api.stripe.com/v1/charges"),
-        (b"/v1?key=sk_live&x=", "https://api.stripe.com/v1?key=…&x=…"),
-        (b"/v1?sk_live&&", "https://api.stripe.com/v1?…"),
-        (b"/v1?a=b=c", "https://api.stripe.com/v1?a=…"),
-    ],
-)
-def test_shown_urls_have_no_query_values(target: bytes, shown: str) -> None:
-    assert shown_url(ORIGIN, target) == shown
-
-
-def test_a_very_long_url_is_cut() -> None:
-    assert len(shown_url(ORIGIN, b"/" + b"a" * 9000)) == 512

@@ -20,6 +20,7 @@ from tests.rules.cache.made import (
     STALE,
     TTL,
     date,
+    kept_of,
     make_entry_of,
     may_store,
 )
@@ -280,3 +281,52 @@ def test_what_only_shared_caches_must_mind_changes_nothing_for_a_private_one(
     assert kept(own) is kept(own, Authorization="Bearer a")
     assert kept(own) is kept(f"{own}, s-maxage=60, proxy-revalidate")
     assert kept(own) <= kept(f"{own}, private")
+
+
+_EXCHANGES = st.tuples(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "Cache-Control": DIRECTIVES | st.sampled_from(["max-age=60", 'max-age=9, no-cache="x-user"', "max-age=0"]),
+            "Date": st.just(date(-5)),
+            "ETag": st.just('"a"'),
+            "Expires": st.sampled_from([date(30), "0"]),
+            "Vary": st.sampled_from(["Accept", "*", "Accept, Origin"]),
+            "Age": st.just("7"),
+            "Cache-Tag": st.just("a, b"),
+            "Set-Cookie": st.just("a=b"),
+            "Keep-Alive": st.just("5"),
+            "X-User": st.just("me"),
+        },
+    ),
+    st.fixed_dictionaries({}, optional={"Authorization": st.just("Bearer a"), "Cache-Control": st.just("no-store")}),
+    st.sampled_from([PRIVATE, SHARED, STALE, OVERRIDE, TTL]),
+    st.sampled_from([200, 302, 404, 503]),
+    st.booleans(),
+)
+
+
+@given(st.lists(_EXCHANGES, max_size=8))
+def test_what_was_learnt_from_other_replies_changes_nothing(
+    exchanges: list[tuple[dict[str, str], dict[str, str], CacheSettings, int, bool]],
+) -> None:
+    for fields, request, settings, status, ok in exchanges:
+        entry = kept_of(fields, settings, request=request, status=status, ok=ok)
+        # Longer than what is remembered, so that nothing has been learnt of it.
+        unread = {name: value + ", " * 200 if name == "Cache-Control" else value for name, value in fields.items()}
+        anew = kept_of(unread, settings, request=request, status=status, ok=ok)
+        assert (entry is None) is (anew is None)
+        if entry is not None and anew is not None:
+            same = replace(anew, packed=entry.packed)
+            assert (same, same.terms) == (entry, entry.terms)
+            assert (same.initial_age_s, same.lifetime_s) == (entry.initial_age_s, entry.lifetime_s)
+            assert [name for name, _ in anew.fields] == [name for name, _ in entry.fields]
+
+
+def test_replies_that_say_the_same_are_judged_once() -> None:
+    fields = {"Cache-Control": "max-age=61", "Date": date()}
+    first, second = (kept_of(fields, STALE, status=200, ok=True) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert first.terms is second.terms is not None
+    assert first.terms.usual
