@@ -109,7 +109,7 @@ def details(key: Key, entry: Entry, now_s: float, settings_of: SettingsOf) -> di
         "must_validate": terms is not None and terms.must_validate,
         "varies_by": [_text(name) for name, _ in entry.vary],
         "fields": [{"name": _text(name), "value": _value(name, value)} for name, value in entry.fields],
-        "body_bytes": len(entry.body),
+        "body_bytes": entry.body_bytes,
     }
 
 

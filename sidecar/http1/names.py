@@ -10,6 +10,17 @@ from typing import Final, final
 
 MOST_KNOWN: Final = 1024
 LONGEST_KNOWN: Final = 64
+_SOUGHT: Final = {
+    key: key
+    for key in (
+        b"accept", b"accept-encoding", b"age", b"authorization", b"cache-control", b"connection", b"content-encoding",
+        b"content-length", b"content-type", b"date", b"etag", b"expires", b"host", b"idempotency-key",
+        b"if-none-match", b"last-modified", b"retry-after", b"traceparent", b"tracestate", b"transfer-encoding",
+        b"vary",
+    )
+}  # fmt: skip
+"""Names that are looked for in most messages. In a compiled build these are the very objects that are looked for, so a
+dictionary tells them by their addresses and compares no bytes."""
 
 
 @final
@@ -51,6 +62,7 @@ class FieldNames:
 
     def _learn(self, name: bytes) -> FieldName:
         key = name.lower()
+        key = _SOUGHT.get(key, key)
         known = FieldName(name, key, key in self._hop)
         if len(self.known) < MOST_KNOWN and len(name) <= LONGEST_KNOWN:
             self.known[name] = known

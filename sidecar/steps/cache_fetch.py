@@ -90,7 +90,7 @@ class Fetch:
             return _copied(outcome)
         if entry is None or not self._ports.keys.matches(entry, call.headers):
             return None
-        if tee is not None and not tee.keeps and not entry.body:
+        if tee is not None and not tee.keeps and not entry.body_bytes:
             return None  # It has grown past what is kept.
         self._count("coalesced")
         body = tee.reader() if tee is not None and tee.keeps else None

@@ -44,7 +44,7 @@ class Keeper:
         if entry is None:
             self._go_alone(lookup)
         elif whole is not None:
-            self._keep_whole(lookup, entry, whole)
+            self._keep_whole(lookup, entry)
         elif reply.body.error is None:
             self._keep_arriving(lookup, entry, reply)
         else:
@@ -73,7 +73,7 @@ class Keeper:
             self._store.drop(lookup.key, entry)
 
     def _entry(self, lookup: Lookup, reply: Reply, whole: bytes | None) -> Entry | None:
-        """What is kept of a reply, but for its body; None if it may not be, or should not."""
+        """What is kept of a reply, with its body if that is whole; None if it may not be kept, or should not."""
         size_bytes = _said_bytes(reply.headers) if whole is None else len(whole)
         if size_bytes > self._most_bytes or self._flights.is_outdated(lookup.key, lookup.requested_s):
             return None
@@ -91,13 +91,13 @@ class Keeper:
             reply.status,
             reply.phrase,
             reply.headers,
+            b"" if whole is None else whole,
             reply.verdict is _OK,
             lookup.requested_s,
             self._wall(),
         )
 
-    def _keep_whole(self, lookup: Lookup, entry: Entry, whole: bytes) -> None:
-        entry.body = whole
+    def _keep_whole(self, lookup: Lookup, entry: Entry) -> None:
         self._store.put(lookup.key, entry)
         self._offer(lookup, entry, None)
         if lookup.flight is not None:
@@ -112,7 +112,7 @@ class Keeper:
                 self._flights.end(key, flight)
             if whole is None:
                 return
-            entry.body = whole
+            entry.take(whole)
             if not self._flights.is_outdated(key, requested_s):
                 self._store.put(key, entry)
 

@@ -30,7 +30,7 @@ def kept_reply(  # noqa: PLR0917
         fields = Headers(not_modified_fields(entry))
         return Reply(304, b"Not Modified", fields, COMPLETE, Verdict.OK, None, None, None, served, extra)
     if body is None:
-        body = Body.of(entry.body) if entry.body and call.method != "HEAD" else COMPLETE
+        body = Body.of(entry.body) if entry.body_bytes and call.method != "HEAD" else COMPLETE
     headers = entry.headers
     if headers is None:
         headers = _headers(entry)
@@ -49,8 +49,9 @@ def _verdict(status: int) -> Verdict:
 def _headers(entry: Entry) -> Headers:
     """With the length, which a reply that came in chunks did not say."""
     headers = Headers(entry.fields)
-    if b"content-length" not in headers and entry.body:
-        headers.add(b"Content-Length", b"%d" % len(entry.body))
+    headers.packed = entry.packed
+    if b"content-length" not in headers and entry.body_bytes:
+        headers.add(b"Content-Length", b"%d" % entry.body_bytes)
     return headers
 
 

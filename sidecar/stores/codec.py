@@ -82,7 +82,7 @@ def decode_head(data: bytes) -> Record | None:
 def _fitting(variants: Variants) -> Sequence[Entry]:
     room_bytes, fitting = MOST_RECORD_BYTES, list(variants[:1])
     for entry in variants[1:]:
-        room_bytes -= len(entry.body)
+        room_bytes -= entry.body_bytes
         if room_bytes >= 0:
             fitting.append(entry)
     return fitting
@@ -90,7 +90,7 @@ def _fitting(variants: Variants) -> Sequence[Entry]:
 
 def _row(entry: Entry) -> list[Any]:
     return [
-        len(entry.body),
+        entry.body_bytes,
         entry.status,
         _text(entry.phrase),
         _text(entry.packed),

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from array import array
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from sidecar.rules.cache.entry import Key
 
-MARK_BITS: Final = (1 << 62) - 1
-"""As many as compiled code counts with in a register."""
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
+NOBODY: Final = -1
+"""No mark: the place is free."""
 
 
 @final
 class Ghosts:
-    """The last keys that were put in; each has one place in the table, and takes it from whoever is there."""
+    """The last keys that were put in; each has one place in the table, and takes it from whoever is there.
+
+    Keys are digests, so their own bytes tell them apart. A mark is one byte, for which there are objects already: one
+    key in 256 is taken for another, and stays a little longer than it should.
+    """
 
     __slots__ = ("_marks", "_places")
 
     def __init__(self, places: int) -> None:
-        self._places = places
-        self._marks = array("I", bytes(4 * places))
+        self._places: i64 = places
+        self._marks = [NOBODY] * places
 
     def add(self, key: Key) -> None:
-        digits = mark(key)
-        self._marks[(digits >> 32) % self._places] = digits & 0xFFFF_FFFF
+        self._marks[place(key, self._places)] = mark(key)
 
     def has(self, key: Key) -> bool:
-        digits = mark(key)
-        return bool(self._marks[(digits >> 32) % self._places] == digits & 0xFFFF_FFFF)
+        return self._marks[place(key, self._places)] == mark(key)
+
+
+def place(key: Key, places: i64) -> i64:
+    """One of so many places, from other bytes than the mark."""
+    # From both ends, since a key may have its first half in common with others, or its second.
+    low: i64 = key[0] ^ key[-1]
+    middle: i64 = key[1] ^ key[-2]
+    high: i64 = key[2] ^ key[-3]
+    return (high << 16 | middle << 8 | low) * places >> 24
 
 
 def mark(key: Key) -> int:
-    """A key in 62 bits: half of the memory that the key itself would take. The same as long as the process lives."""
-    return hash(key) & MARK_BITS
+    return key[3] ^ key[-4]

@@ -13,19 +13,20 @@ that is sick is passed over as long as healthy ones have something to give.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from sidecar.rules.cache.entry import URI_BYTES, Entry, Key, Variants
 from sidecar.stores.calendar import Calendar
 from sidecar.stores.fifo import Fifo, Holding, Slot
 from sidecar.stores.ghosts import Ghosts
 
+if TYPE_CHECKING:
+    from mypy_extensions import i64
+
 MOST_VARIANTS: Final = 32
 """Replies under one key; the one received longest ago goes first."""
 SMALL_RATIO: Final = 0.1
 MOST_HITS: Final = 3
-SWEPT_AT_ONCE: Final = 2
-"""Useless slots that a put clears away beside its own work: more than it can add, so they never pile up."""
 MOST_AHEAD_S: Final = 10 * 365 * 86_400.0
 GHOST_EACH_BYTES: Final = 2048
 """One remembered eviction for so much of the bound."""
@@ -58,13 +59,13 @@ class Shelf:
     )
 
     def __init__(self, bound_bytes: int, spare: Callable[[str], bool]) -> None:
-        self.bound_bytes = bound_bytes
-        self.size_bytes = 0
-        self.entries = 0
-        self.evictions = 0
+        self.bound_bytes: i64 = bound_bytes
+        self.size_bytes: i64 = 0
+        self.entries: i64 = 0
+        self.evictions: i64 = 0
         """Entries that left for want of room, while they were still of use."""
-        self.hits = 0
-        self.misses = 0
+        self.hits: i64 = 0
+        self.misses: i64 = 0
         self.holdings: dict[str, Holding] = {}
         self._spare = spare
         self._slots: dict[Key, Slot] = {}
@@ -74,7 +75,7 @@ class Shelf:
         self._main = Fifo()
         self._spared: dict[str, Fifo] = {}
         """By provider, what was found at the front of a line while the provider was sick."""
-        self._small_bytes = int(bound_bytes * SMALL_RATIO)
+        self._small_bytes: i64 = int(bound_bytes * SMALL_RATIO)
         self._ghosts = Ghosts(bound_bytes // GHOST_EACH_BYTES + 64)
         """What left the small line lately: if it comes back, it would have been worth keeping."""
         self._calendar = Calendar()
@@ -90,35 +91,29 @@ class Shelf:
         self.hits += 1
         if slot.hits < MOST_HITS:
             slot.hits += 1
-        variants = slot.variants
-        if not slot.is_served:
-            self._weigh_served(slot)
-        return variants
+        return slot.variants if slot.is_served else self._weigh_served(slot)
 
     def look(self, key: Key) -> Variants:
         """The same, by somebody whose interest says nothing about anybody's need."""
         slot = self._slots.get(key)
-        return () if slot is None else slot.variants
+        return () if slot is None else slot.kept()
 
     def put(self, key: Key, entry: Entry, until_s: float, now_s: float, replaced: Entry | None = None) -> None:
         """Keep an entry in place of `replaced` and of any with the same `vary`; `until_s` is when it is of no use."""
-        size_bytes = entry.size_bytes
+        size_bytes: i64 = entry.size_bytes
         if size_bytes > self.bound_bytes:
             self._make_way(key, entry, replaced)
             return
-        until_s = min(until_s, now_s + MOST_AHEAD_S)
-        slot = self._slots.get(key)
-        if slot is None:
-            slot = self._new_slot(key, entry.provider)
-            slot.until_s = until_s
-            self._set_variants(slot, (entry,), size_bytes)
+        new = Slot(key, self._holding(entry.provider), entry, size_bytes, min(until_s, now_s + MOST_AHEAD_S))
+        # Most keys are new, and a slot in vain costs less than to look for the key twice.
+        slot = self._slots.setdefault(key, new)
+        if slot is new:
+            self._stand(new)
         else:
-            others = [kept for kept in slot.variants if kept is not replaced and kept.vary != entry.vary]
-            slot.until_s = max(slot.until_s, until_s) if others else until_s
-            variants = newest_first(entry, others)
-            self._set_variants(slot, variants, total_bytes(variants, slot.is_served))
+            self._join(slot, entry, new.until_s, replaced)
         self._calendar.note(slot, now_s)
-        for _ in range(SWEPT_AT_ONCE):
+        # Two, more than a put can add, so that they never pile up.
+        if self._take_useless(now_s):
             self._take_useless(now_s)
         self._put_s = now_s
         self._keep_within(now_s)
@@ -132,7 +127,7 @@ class Shelf:
     def drop(self, key: Key, entry: Entry) -> int:
         """Forget one entry, itself and not one like it; how many that were."""
         slot = self._slots.get(key)
-        if slot is None or not any(kept is entry for kept in slot.variants):
+        if slot is None or not any(kept is entry for kept in slot.kept()):
             return 0
         left = tuple([kept for kept in slot.variants if kept is not entry])
         if left:
@@ -144,11 +139,7 @@ class Shelf:
     def forget(self, key: Key) -> int:
         """Forget all that is kept under a key; how many entries that were."""
         slot = self._slots.get(key)
-        if slot is None:
-            return 0
-        count = len(slot.variants)
-        self._remove(slot)
-        return count
+        return 0 if slot is None else self._remove(slot)
 
     def invalidate(self, uri: bytes) -> int:
         """Forget every entry whose key begins with `uri`; how many there were."""
@@ -160,16 +151,18 @@ class Shelf:
 
     def all(self) -> Iterator[tuple[Key, Entry]]:
         """Every entry, of a copy: the shelf may change meanwhile."""
-        pairs = [(slot.key, slot.variants) for slot in self._slots.values()]
+        pairs = [(slot.key, slot.kept()) for slot in self._slots.values()]
         return iter([(key, entry) for key, variants in pairs for entry in variants])
 
     # Bookkeeping.
 
-    def _weigh_served(self, slot: Slot) -> None:
-        """Its entries are about to be served for the first time, and then weigh more."""
+    def _weigh_served(self, slot: Slot) -> Variants:
+        """Its entries, which are about to be served for the first time, and then weigh more."""
         slot.is_served = True
-        self._set_variants(slot, slot.variants, total_bytes(slot.variants, True))
+        variants = slot.kept()
+        self._set_variants(slot, variants, total_bytes(variants, True))
         self._keep_within(self._put_s)
+        return variants
 
     def _make_way(self, key: Key, entry: Entry, replaced: Entry | None) -> None:
         """What is too large to be kept still takes the place of what it replaces."""
@@ -177,37 +170,57 @@ class Shelf:
             if kept is replaced or kept.vary == entry.vary:
                 self.drop(key, kept)
 
-    def _new_slot(self, key: Key, provider: str) -> Slot:
+    def _holding(self, provider: str) -> Holding:
         holding = self.holdings.get(provider)
         if holding is None:
             holding = self.holdings[provider] = Holding(provider)
-        slot = self._slots[key] = Slot(key, holding)
+        return holding
+
+    def _stand(self, slot: Slot) -> None:
+        """Count a new slot, and stand it in a line."""
+        key, holding, size_bytes = slot.key, slot.holding, slot.size_bytes
+        self.size_bytes += size_bytes
+        self.entries += 1
+        holding.size_bytes += size_bytes
+        holding.entries += 1
         if len(key) > URI_BYTES:
             self._index(key)
         (self._main if self._ghosts.has(key) else self._small).append(slot)
-        return slot
 
-    def _set_variants(self, slot: Slot, variants: Variants, size_bytes: int) -> None:
-        more_bytes, more = size_bytes - slot.size_bytes, len(variants) - len(slot.variants)
-        slot.variants, slot.size_bytes = variants, size_bytes
+    def _join(self, slot: Slot, entry: Entry, until_s: float, replaced: Entry | None) -> None:
+        """Put an entry beside those of its key, or in place of its like."""
+        others = [kept for kept in slot.kept() if kept is not replaced and kept.vary != entry.vary]
+        slot.until_s = max(slot.until_s, until_s) if others else until_s
+        variants = newest_first(entry, others)
+        self._set_variants(slot, variants, total_bytes(variants, slot.is_served))
+
+    def _set_variants(self, slot: Slot, variants: Variants, size_bytes: i64) -> None:
+        """Keep these, at least one, in place of what the slot has."""
+        more_bytes, more = size_bytes - slot.size_bytes, len(variants) - slot.count()
+        slot.lone, slot.variants, slot.size_bytes = None, variants, size_bytes
         self.size_bytes += more_bytes
         self.entries += more
         if slot.line is not None:
             slot.line.size_bytes += more_bytes
-        holding = slot.holding
-        holding.entries += more
-        holding.size_bytes += more_bytes
+        slot.holding.entries += more
+        slot.holding.size_bytes += more_bytes
+
+    def _remove(self, slot: Slot) -> i64:
+        """Forget all of it; how many entries that were."""
+        size_bytes, count, holding, line, key = slot.size_bytes, slot.count(), slot.holding, slot.line, slot.key
+        self.size_bytes -= size_bytes
+        self.entries -= count
+        holding.size_bytes -= size_bytes
+        holding.entries -= count
         if not holding.entries:
             del self.holdings[holding.provider]
-
-    def _remove(self, slot: Slot) -> None:
-        self._set_variants(slot, (), 0)
-        if slot.line is not None:
-            slot.line.remove(slot)
-        del self._slots[slot.key]
-        if len(slot.key) > URI_BYTES:
-            self._unindex(slot.key)
+        if line is not None:
+            line.remove(slot)
+        del self._slots[key]
+        if len(key) > URI_BYTES:
+            self._unindex(key)
         self._calendar.strike(slot)
+        return count
 
     def _index(self, key: Key) -> None:
         uri = key[:URI_BYTES]
@@ -265,8 +278,7 @@ class Shelf:
         line.append(slot)
 
     def _leave(self, slot: Slot) -> None:
-        self.evictions += len(slot.variants)
-        self._remove(slot)
+        self.evictions += self._remove(slot)
 
     def _take_recovered(self, now_s: float) -> bool:
         """What was spared for a provider that is well again has had its turn already, unless it was read since."""
@@ -296,6 +308,8 @@ class Shelf:
 
     def _take_useless(self, now_s: float) -> bool:
         """Clear one slot away that is of no use any more, if there is one."""
+        if now_s < self._calendar.next_s:
+            return False
         slot = self._calendar.useless(now_s)
         if slot is None:
             return False
@@ -303,8 +317,8 @@ class Shelf:
         return True
 
 
-def total_bytes(variants: Variants, served: bool) -> int:
-    size_bytes = 0
+def total_bytes(variants: Variants, served: bool) -> i64:
+    size_bytes: i64 = 0
     for entry in variants:
         size_bytes += entry.served_bytes if served else entry.size_bytes
     return size_bytes

@@ -200,6 +200,26 @@ def test_every_attempt_sends_the_whole_body_while_it_is_replayable(
     asyncio.run(scenario())
 
 
+@given(
+    kept=st.lists(st.binary(min_size=1, max_size=6), max_size=4),
+    fresh=st.lists(st.binary(min_size=1, max_size=6), max_size=4),
+)
+def test_ready_gives_what_is_there_and_never_waits(kept: list[bytes], fresh: list[bytes]) -> None:
+    source = Body()
+    body = ReplayBody(source)
+    for piece in kept:
+        source.feed(piece)
+        assert body.ready() == piece
+    assert body.ready() == b""
+    for piece in fresh:
+        source.feed(piece)
+    body.rewind()
+    assert [body.ready() for _ in kept] == kept
+    assert (body.ready(), body.ready()) == (b"".join(fresh), b"")
+    source.finish()
+    assert (source.ready(), ReplayBody(None).ready()) == (b"", b"")
+
+
 @given(st.lists(st.binary(min_size=1, max_size=6), max_size=6), st.integers(0, 20), st.integers(0, 3))
 def test_whole_gives_what_reading_would(pieces: list[bytes], keep_bytes: int, reads: int) -> None:
     async def scenario() -> None:

@@ -6,12 +6,11 @@ from hypothesis import strategies as st
 
 from sidecar.stores.calendar import FAR_S, NEAR_S, Calendar
 from sidecar.stores.fifo import Holding, Slot
-from tests.stores.entries import NOW_S, make_key
+from tests.stores.entries import NOW_S, make_entry, make_key
 
 
 def noted(calendar: Calendar, until_s: float, now_s: float = NOW_S) -> Slot:
-    slot = Slot(make_key(0), Holding("stripe"))
-    slot.until_s = until_s
+    slot = Slot(make_key(0), Holding("stripe"), make_entry(), 0, until_s)
     calendar.note(slot, now_s)
     return slot
 

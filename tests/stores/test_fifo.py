@@ -4,15 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.stores.fifo import Fifo, Holding, Slot
-from tests.stores.entries import make_key
+from tests.stores.entries import NOW_S, make_entry, make_key
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 8))))
 def test_it_is_a_list_in_order(steps: list[tuple[bool, int]]) -> None:
-    line, slots = Fifo(), [Slot(make_key(number), Holding("stripe")) for number in range(9)]
+    line, slots = Fifo(), [Slot(make_key(size), Holding("stripe"), make_entry(), size, NOW_S) for size in range(9)]
     model: list[Slot] = []
-    for size, slot in enumerate(slots):
-        slot.size_bytes = size
     for add, number in steps:
         slot = slots[number]
         if add and slot not in model:

@@ -113,7 +113,7 @@ def test_a_scan_passes_and_what_is_read_stays() -> None:
 
 
 def test_what_comes_back_soon_after_it_left_goes_where_it_stays() -> None:
-    """For most: a mark gives way to another in its place, and places follow from hashes that differ each time."""
+    """For most: a mark gives way to another in its place."""
     shelf = shelf_for(40)
     for number in range(80):
         put(shelf, number)
@@ -221,10 +221,11 @@ def test_no_time_is_too_strange(until_s: float) -> None:
 
 
 def _noted(calendar: Calendar) -> Iterator[Key]:
-    for tick, first in calendar._ticks.items():
-        slot: Slot | None = first
+    for at, tick in calendar._ticks.items():
+        assert tick.at == at
+        slot: Slot | None = tick.first
         while slot is not None:
-            assert slot.due == tick
+            assert slot.due is tick
             yield slot.key
             slot = slot.due_after
 

@@ -17,6 +17,7 @@ OVERHEAD_BYTES: Final = 1408
 """What an entry weighs beyond its fields and body: objects, keys, indexes. Measured, and rounded up."""
 TAG_BYTES: Final = 176
 """What a tag, or a field that it varies by, weighs; so measured, too."""
+MOST_COPIED_BYTES: Final = 4096
 FIELD_BYTES: Final = 304
 """What a field weighs beyond its characters once it has been served, and so unpacked."""
 
@@ -87,9 +88,13 @@ class Entry:
 
     status: int
     phrase: bytes
-    packed: bytes = field(repr=False)
-    """Its `fields`: most entries are never read, and one object is cheaper to keep, and to let go, than twenty."""
-    body: bytes = field(repr=False)
+    block: bytes = field(repr=False)
+    """`target`, `packed` and `body` behind each other. Most entries are never read, and one object is cheaper to keep,
+    and to let go, than three: each lies somewhere else, long gone from the processor's caches."""
+    packed_at: int
+    body_at: int
+    apart: bytes = field(repr=False)
+    """The body, if it is too large to be copied."""
     requested_s: float
     """When it began to age at the latest, Unix time: when the request that it answered was sent, less the `Age` that
     the reply came with (4.2.3)."""
@@ -101,8 +106,6 @@ class Entry:
     route: str
     origin: str
     """Such as `https://api.stripe.com`."""
-    target: bytes = field(repr=False)
-    """What was asked for there. Its query may hold secrets: people see `shown`, and slower stores get no more."""
     tags: tuple[str, ...] = ()
     expired: bool = False
     """Purged softly: stale as of now, whatever it says itself."""
@@ -137,21 +140,52 @@ class Entry:
     ) -> None:
         self.status = status
         self.phrase = phrase
-        self.packed = packed
-        self.body = body
+        self.packed_at = len(target)
+        self.body_at = len(target) + len(packed)
+        if len(body) <= MOST_COPIED_BYTES:
+            self.block = b"".join((target, packed, body))
+            self.apart = b""
+        else:
+            self.block = target + packed
+            self.apart = body
         self.requested_s = requested_s
         self.received_s = received_s
         self.vary = vary
         self.provider = provider
         self.route = route
         self.origin = origin
-        self.target = target
         self.tags = tags
         self.expired = expired
         self.terms = terms
         self.initial_age_s = initial_age_s
         self.lifetime_s = lifetime_s
         self.headers = headers
+
+    @property
+    def target(self) -> bytes:
+        """What was asked for at `origin`. Its query may hold secrets: people see `shown`, and slower stores get no
+        more."""
+        return self.block[: self.packed_at]
+
+    @property
+    def packed(self) -> bytes:
+        """Its `fields`."""
+        return self.block[self.packed_at : self.body_at]
+
+    @property
+    def body(self) -> bytes:
+        return self.apart or self.block[self.body_at :]
+
+    @property
+    def body_bytes(self) -> int:
+        return len(self.apart) or len(self.block) - self.body_at
+
+    def take(self, body: bytes) -> None:
+        """Give one that has none its body."""
+        if len(body) <= MOST_COPIED_BYTES:
+            self.block += body
+        else:
+            self.apart = body
 
     @property
     def fields(self) -> Fields:
@@ -166,14 +200,14 @@ class Entry:
     @property
     def size_bytes(self) -> int:
         """What it weighs in memory, about, until it is first served."""
-        size = OVERHEAD_BYTES + len(self.body) + len(self.target) + len(self.packed)
+        size = OVERHEAD_BYTES + len(self.block) + len(self.apart)
         return size + TAG_BYTES * (len(self.vary) + len(self.tags))
 
     @property
     def served_bytes(self) -> int:
-        """What it weighs from then on: its fields are there twice."""
+        """What it weighs from then on: its fields are there thrice, packed and each by itself."""
         packed = self.packed
-        unpacked_bytes = FIELD_BYTES * (packed.count(CRLF) + 1) + len(packed) if packed else 0
+        unpacked_bytes = FIELD_BYTES * (packed.count(CRLF) + 1) + 2 * len(packed) if packed else 0
         return self.size_bytes + unpacked_bytes
 
 

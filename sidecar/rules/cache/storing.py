@@ -43,6 +43,8 @@ _NEVER_KEPT: Final = HOP_BY_HOP | {b"age"}
 _UNUSUAL: Final = _NEVER_KEPT | {b"surrogate-key", b"cache-tag"}
 """Fields for which a reply takes more than a look at its directives."""
 _SHARED: Final = Rules.SHARED
+_PHRASES: Final = {phrase: phrase for phrase in (b"OK", b"Created", b"Moved Permanently", b"Found", b"Not Found")}
+"""One object for all entries."""
 _MOST_TAGS: Final = 64
 _LONGEST_TAG: Final = 128
 _NO_WHOLE_REPLY: Final = frozenset({206, 304})
@@ -107,11 +109,12 @@ def make_entry(  # noqa: PLR0917
     status: int,
     phrase: bytes,
     headers: Headers,
+    body: bytes,
     ok: bool,
     requested_s: float,
     received_s: float,
 ) -> Entry | None:
-    """A reply as it is kept, with its terms but for its body; None if it may not be kept (`is_storable`)."""
+    """A reply as it is kept, with its terms; None if it may not be kept (`is_storable`)."""
     authorized = b"authorization" in request_headers
     terms = _usual_terms(settings, asked, authorized, status, headers, ok)
     if terms is None and not is_storable(settings, asked, authorized, status, headers, ok):
@@ -120,15 +123,20 @@ def make_entry(  # noqa: PLR0917
     if names is None:
         return None
     vary = keys.vary(names, request_headers) if names else ()
+    phrase = _PHRASES.get(phrase, phrase)
+    kept = headers if terms is not None else kept_headers(settings, headers, received_s)
+    if terms is None:
+        requested_s -= upstream_age_s(headers)
+        tags += tags_of(headers)
     if len(tags) > 1:
         tags = tuple(dict.fromkeys(tags))
     entry = Entry(
-        status, phrase, b"", b"", requested_s, received_s, vary, provider, route, origin, target, tags, False, terms
+        status, phrase, kept.pack(), body, requested_s, received_s, vary, provider, route, origin, target, tags
     )
     if terms is None:
-        complete(settings, entry, headers)
+        entry.terms = _learn(settings, entry, headers, kept)
     else:
-        entry.packed = headers.pack()
+        entry.terms = terms
         renew(entry, headers, terms)
     return entry
 
@@ -153,27 +161,21 @@ def _usual_terms(  # noqa: PLR0917
     return terms if is_like else None
 
 
-def complete(settings: CacheSettings, entry: Entry, headers: Headers) -> None:
-    """Give an entry its fields and terms, by a look at all that the reply's `headers` say."""
-    directives = directives_for(settings, headers)
-    kept = kept_headers(settings, directives, headers, entry.received_s)
-    tags = entry.tags + tags_of(headers)
-    entry.packed = kept.pack()
-    entry.requested_s -= upstream_age_s(headers)
-    entry.tags = tuple(dict.fromkeys(tags)) if tags else ()
-    if kept is not headers:
-        directives = directives_for(settings, kept)
-    terms = entry.terms = work_out(entry, kept, directives, settings)
+def _learn(settings: CacheSettings, entry: Entry, headers: Headers, kept: Headers) -> Terms:
+    """The terms of an entry that was made of a reply's `headers`, of which it has those `kept`."""
+    terms = work_out(entry, kept, directives_for(settings, kept), settings)
     if kept is headers and (terms.stated_s >= 0.0 or is_policy_timed(settings, entry.status)):
         # Where `Expires` is what makes it worth keeping, the next one may be without.
         terms.usual = b"expires" not in headers
+    return terms
 
 
-def kept_headers(settings: CacheSettings, directives: Directives, headers: Headers, received_s: float) -> Headers:
+def kept_headers(settings: CacheSettings, headers: Headers, received_s: float) -> Headers:
     """The fields to keep (3.1), with a `Date` if there is none (RFC 9110 6.6.1): mostly the very ones that came.
 
     Without those that `no-cache="…"` forbids to reuse unasked and, in a shared cache, `private="…"` to keep at all.
     """
+    directives = directives_for(settings, headers)
     unwanted = directives.fields("no-cache")
     if settings.rules is Rules.SHARED:
         unwanted |= directives.fields("private")

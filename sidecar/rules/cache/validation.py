@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from sidecar.http1.message import Fields, Headers
@@ -11,7 +10,6 @@ from sidecar.rules.cache.entry import Entry
 from sidecar.rules.cache.key import vary_names
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.storing import kept_headers, upstream_age_s
-from sidecar.rules.cache.targeted import directives_for
 from sidecar.rules.httpdate import http_date_s
 
 CONDITIONAL: Final = frozenset(
@@ -81,26 +79,31 @@ def freshen(
 
     Ask `is_storable` about the result: the new fields may forbid to keep it.
     """
-    said = kept_headers(settings, directives_for(settings, reply_headers), reply_headers, received_s)
+    said = kept_headers(settings, reply_headers, received_s)
     update = [field for field in said.fields if _may_update(field[0])]
     replaced = {name.lower() for name, _ in update}
     merged = Headers([field for field in entry.fields if field[0].lower() not in replaced] + update)
-    return replace(
-        entry,
+    return Entry(
+        status=entry.status,
+        phrase=entry.phrase,
         # What the new Cache-Control forbids to reuse goes, even if it was kept before.
-        packed=kept_headers(settings, directives_for(settings, merged), merged, received_s).pack(),
+        packed=kept_headers(settings, merged, received_s).pack(),
+        body=entry.body,
         requested_s=requested_s - upstream_age_s(reply_headers),
         received_s=received_s,
-        expired=False,
-        terms=None,
-        headers=None,
+        vary=entry.vary,
+        provider=entry.provider,
+        route=entry.route,
+        origin=entry.origin,
+        target=entry.target,
+        tags=entry.tags,
     )
 
 
 def head_agrees(entry: Entry, reply_headers: Headers) -> bool:
     """Whether a 200 to a HEAD speaks of what is kept, so that it may `freshen` it; if not, that is stale (4.3.5)."""
     length = reply_headers.get(b"content-length")
-    if length is not None and length.strip() != b"%d" % len(entry.body):
+    if length is not None and length.strip() != b"%d" % entry.body_bytes:
         return False
     kept = _kept(entry)
     for name in (b"etag", b"last-modified"):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from sidecar.http1.message import Headers
 from sidecar.rules.cache.asked import ask
 from sidecar.rules.cache.entry import Entry
+from sidecar.rules.cache.freshness import terms_of
 from sidecar.rules.cache.key import Keys, vary_names
 from sidecar.rules.cache.reuse import Plan, plan
 from sidecar.rules.cache.settings import CacheSettings, Rules
-from sidecar.rules.cache.storing import complete, is_storable, make_entry
+from sidecar.rules.cache.storing import is_storable, kept_headers, make_entry, tags_of, upstream_age_s
 from sidecar.rules.httpdate import http_date
 from tests.fakes import Fields, make_headers
 
@@ -38,12 +39,22 @@ def make_entry_of(
 ) -> Entry:
     """A reply that came at `NOW_S`, kept whether or not it may be."""
     headers = make_headers(fields)
-    vary = KEYS.vary(vary_names(headers) or (), make_headers(request))
-    target = b"/v1/charges"
+    kept = kept_headers(settings, headers, NOW_S)
     entry = Entry(
-        status, b"OK", b"", body, NOW_S - took_s, NOW_S, vary, "stripe", "charges", ORIGIN, target, ("policy",)
+        status=status,
+        phrase=b"OK",
+        packed=kept.pack(),
+        body=body,
+        requested_s=NOW_S - took_s - upstream_age_s(headers),
+        received_s=NOW_S,
+        vary=KEYS.vary(vary_names(headers) or (), make_headers(request)),
+        provider="stripe",
+        route="charges",
+        origin=ORIGIN,
+        target=b"/v1/charges",
+        tags=("policy", *tags_of(headers)),
     )
-    complete(settings, entry, headers)
+    terms_of(entry, settings)
     return entry
 
 
@@ -78,6 +89,7 @@ def kept_of(
         status,
         b"OK",
         headers,
+        b"{}",
         ok,
         NOW_S - 0.5,
         NOW_S,

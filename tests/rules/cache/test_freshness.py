@@ -235,7 +235,7 @@ def test_terms_that_are_shared_are_those_that_would_have_been_worked_out(
         headers = Headers(entry.fields)
         # Longer than what is memoised, so that nobody has read it before.
         unread = parse_directives((headers.get(b"cache-control") or b"") + b", " * 200)
-        anew = replace(entry)
+        anew = make_entry_of(fields, settings=settings, status=status)
         assert work_out(anew, headers, unread, settings) == entry.terms
         assert (anew.initial_age_s, anew.lifetime_s) == (entry.initial_age_s, entry.lifetime_s)
 
