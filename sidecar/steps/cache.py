@@ -55,7 +55,6 @@ class CacheStep:
 def _bind_cache(inner: Handler, settings: CacheSettings, ports: CachePorts, dry_run: bool) -> Handler:
     store, flights, health, keys = ports.store, ports.flights, ports.health, ports.keys
     wall, count = ports.clock.wall, ports.book.count
-    peek, is_behind = store.peek, store.is_behind
     change = _bind_change(inner, ports, "method")
     fetch = Fetch(inner, settings, ports)
     serve = _bind_serve(fetch, settings, ports)
@@ -71,8 +70,8 @@ def _bind_cache(inner: Handler, settings: CacheSettings, ports: CachePorts, dry_
             return _told(await inner(call), "bypass", why)
         asked = ask(headers)
         key = keys.key(call.target, headers)
-        variants = peek(key)
-        if not variants and is_behind(key):
+        variants = store.peek(key)
+        if not variants and store.is_behind(key):
             variants = await store.fetch(key)
         now_s = wall()
         ailing = flights.health_of(key)

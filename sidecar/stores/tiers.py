@@ -9,6 +9,7 @@ from typing import final
 
 from sidecar.clock import Clock
 from sidecar.rules.cache.entry import Entry, Key, Variants
+from sidecar.steps.base import CacheStore
 from sidecar.stores.behind import WriteBehind
 from sidecar.stores.codec import Record
 from sidecar.stores.shelf import Shelf
@@ -43,9 +44,10 @@ class Reading:
         """What it is about was forgotten meanwhile: its result is old."""
 
 
-class Tiers:
-    """`steps/base.py: CacheStore`, and what operators see of it. `expires_at_s` says when an entry is of no use, Unix
-    time."""
+@final
+class Tiers(CacheStore):
+    """What the cache steps see of the store, and what operators do. `expires_at_s` says when an entry is of no use,
+    Unix time."""
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from sidecar.rules.classify import BodyTest, HeaderTest, Rule, glob
 from sidecar.rules.hint import HintField, HintSettings, HintUnit
 from sidecar.rules.limiter import LimitSettings
 from sidecar.rules.safe import Repeat
+from sidecar.steps.base import CacheStore
 from sidecar.steps.flight import Flights
 from tests.fakes import FakeClock, FakeProvider, make_call, make_reply
 
@@ -68,7 +69,7 @@ class FakeTelemetry:
         return self.steps[-1]
 
 
-class FakeStore:
+class FakeStore(CacheStore):
     """Keeps everything and finds nothing."""
 
     def __init__(self) -> None:

@@ -99,14 +99,11 @@ def work_out(entry: Entry, headers: Headers, directives: Directives, settings: C
     return terms
 
 
-def renew(entry: Entry, headers: Headers, terms: Terms) -> None:
-    """What `work_out` gives an entry beside its terms, which are `terms`, and do not leave its lifetime to other fields
-    than its directives."""
-    date = headers.get(b"date")
-    entry.initial_age_s = _initial_age_s(entry, None if date is None else http_date_s(date, entry.received_s))
-    ttl_s = terms.settings.ttl_s
-    # What neither states would not have been `usual`.
-    entry.lifetime_s = terms.stated_s if terms.stated_s >= 0.0 or ttl_s is None else entry.initial_age_s + ttl_s
+def renew(entry: Entry, date: bytes, terms: Terms) -> None:
+    """What `work_out` gives an entry beside its terms, if these are `usual` ones."""
+    entry.initial_age_s = _initial_age_s(entry, http_date_s(date, entry.received_s))
+    stated_s, ttl_s = terms.stated_s, terms.settings.ttl_s
+    entry.lifetime_s = stated_s if stated_s >= 0.0 or ttl_s is None else entry.initial_age_s + ttl_s
 
 
 def _terms(  # noqa: PLR0917

@@ -116,7 +116,8 @@ def make_entry(  # noqa: PLR0917
 ) -> Entry | None:
     """A reply as it is kept, with its terms; None if it may not be kept (`is_storable`)."""
     authorized = b"authorization" in request_headers
-    terms = _usual_terms(settings, asked, authorized, status, headers, ok)
+    date = headers.get(b"date")
+    terms = None if date is None else _usual_terms(settings, asked, authorized, status, headers, ok)
     if terms is None and not is_storable(settings, asked, authorized, status, headers, ok):
         return None
     names = vary_names(headers)
@@ -133,18 +134,19 @@ def make_entry(  # noqa: PLR0917
     entry = Entry(
         status, phrase, kept.pack(), body, requested_s, received_s, vary, provider, route, origin, target, tags
     )
-    if terms is None:
+    if terms is None or date is None:
         entry.terms = _learn(settings, entry, headers, kept)
     else:
         entry.terms = terms
-        renew(entry, headers, terms)
+        renew(entry, date, terms)
     return entry
 
 
 def _usual_terms(  # noqa: PLR0917
     settings: CacheSettings, asked: Asked, authorized: bool, status: int, headers: Headers, ok: bool
 ) -> Terms | None:
-    """The terms of a reply that is like one that was kept before in all that `is_storable` and `work_out` look at."""
+    """The terms of a reply with a `Date` that is like one that was kept before in all else that `is_storable` and
+    `work_out` look at."""
     terms = directives_for(settings, headers).terms
     if (
         terms is None
@@ -156,8 +158,7 @@ def _usual_terms(  # noqa: PLR0917
         or (authorized and settings.rules is _SHARED)
     ):
         return None
-    index = headers.index
-    is_like = b"date" in index and terms.has_validator == has_validator(headers) and _UNUSUAL.isdisjoint(index)
+    is_like = terms.has_validator == has_validator(headers) and _UNUSUAL.isdisjoint(headers.index)
     return terms if is_like else None
 
 
