@@ -12,6 +12,16 @@ from typing import Final, Protocol, TypeAlias, final
 HIGH_WATER_BYTES: Final = 128 * 1024
 """A body that has this much waiting stops its sender."""
 CRLF: Final = b"\r\n"
+NOTABLE: Final = frozenset(
+    (
+        b"age", b"cache-tag", b"connection", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
+        b"if-unmodified-since", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info",
+        b"proxy-authorization", b"proxy-connection", b"range", b"surrogate-key", b"te", b"trailer",
+        b"transfer-encoding", b"upgrade",
+    )
+)  # fmt: skip
+"""Fields that a message seldom has and a cache must know of: conditions, ranges, ages, tags, and what concerns one
+connection only. Whether there is any is noted as fields come, so that nobody has to look for each."""
 Fields: TypeAlias = list[tuple[bytes, bytes]]
 
 
@@ -19,10 +29,10 @@ Fields: TypeAlias = list[tuple[bytes, bytes]]
 class Headers:
     """End-to-end fields in the order, case and number in which they came. Names are looked up in lower case.
 
-    Both attributes may be read by anyone; change them only through the methods, which keep them in step.
+    All attributes may be read by anyone; change them only through the methods, which keep them in step.
     """
 
-    __slots__ = ("fields", "index", "packed")
+    __slots__ = ("fields", "index", "notable", "packed")
 
     def __init__(self, fields: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.fields: Fields = []
@@ -30,6 +40,8 @@ class Headers:
         """Values by lower-case name; of a repeated field, its values joined by `, `."""
         self.packed: bytes | None = None
         """What `pack` made of them, once somebody has asked."""
+        self.notable = False
+        """One of `NOTABLE` may be among them; if not, none is."""
         if fields:  # Most are made without, and filled as they are read.
             for name, value in fields:
                 self.add(name, value)
@@ -41,6 +53,8 @@ class Headers:
     def append(self, key: bytes, name: bytes, value: bytes) -> None:
         """`add` for a caller that has the lower-case `key` at hand."""
         self.packed = None
+        if key in NOTABLE:
+            self.notable = True
         self.fields.append((name, value))
         known = self.index.get(key)
         self.index[key] = value if known is None else known + b", " + value

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Final, final
 
+from sidecar.http1.message import NOTABLE
+
 MOST_KNOWN: Final = 1024
 LONGEST_KNOWN: Final = 64
 _SOUGHT: Final = {
@@ -27,7 +29,7 @@ dictionary tells them by their addresses and compares no bytes."""
 class FieldName:
     """What is known of a field by its name, as a peer writes it."""
 
-    __slots__ = ("hop", "key", "name", "next")
+    __slots__ = ("hop", "key", "name", "next", "notable")
 
     def __init__(self, name: bytes, key: bytes, hop: bool) -> None:
         self.name = name
@@ -35,6 +37,7 @@ class FieldName:
         """The name in lower case."""
         self.hop = hop
         """Whether it concerns one connection only."""
+        self.notable = key in NOTABLE
         self.next: FieldName | None = None
         """The field that followed it last time."""
 

@@ -123,6 +123,8 @@ class Reader:
             self._on_hop(key, value)
             return
         headers = self._headers
+        if known.notable:
+            headers.notable = True
         headers.fields.append((known.name, value))
         index = headers.index
         # One search instead of two, for a field that is hardly ever there already.

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http1.message import HIGH_WATER_BYTES, Body, Headers, ReplayBody, pack
+from sidecar.http1.message import HIGH_WATER_BYTES, NOTABLE, Body, Headers, ReplayBody, pack
 
 names = st.sampled_from([b"Accept", b"accept", b"X-One", b"x-ONE", b"Set-Cookie"])
 fields = st.lists(st.tuples(names, st.binary(min_size=1, max_size=4)), max_size=12)
@@ -49,6 +49,12 @@ def test_remove_and_set_touch_one_name_only(pairs: list[tuple[bytes, bytes]], na
     headers.remove(name.lower())
     assert headers.fields == others
     assert name.lower() not in headers
+
+
+@given(st.lists(st.sampled_from([*NOTABLE, b"accept", b"date", b"cache-control"])))
+def test_what_is_notable_is_noted(keys: list[bytes]) -> None:
+    headers = Headers((key.title(), b"x") for key in keys)
+    assert headers.notable is not NOTABLE.isdisjoint(keys)
 
 
 @given(fields, names)

@@ -328,7 +328,21 @@ def test_an_upgrade_gives_its_first_bytes() -> None:
 
 FIELDS = st.lists(
     st.tuples(
-        st.sampled_from([b"A", b"a", b"B", b"Content-Type", b"content-type", b"TE", b"te", b"Keep-Alive", b"Upgrade"]),
+        st.sampled_from(
+            [
+                b"A",
+                b"a",
+                b"B",
+                b"Content-Type",
+                b"content-type",
+                b"TE",
+                b"te",
+                b"Keep-Alive",
+                b"Upgrade",
+                b"Age",
+                b"Range",
+            ]
+        ),
         st.sampled_from([b"", b"x", b"y", b"two words"]),
     ),
     max_size=8,
@@ -351,6 +365,7 @@ def test_fields_read_the_same_whatever_was_read_before(heads: list[list[tuple[by
         reply = expected([(b"Content-Length", b"0"), *fields])
         assert (request.headers.fields, request.headers.index) == (expected(fields).fields, expected(fields).index)
         assert (response.headers.fields, response.headers.index) == (reply.fields, reply.index)
+        assert (request.headers.notable, response.headers.notable) == (expected(fields).notable, reply.notable)
 
 
 @given(FIELDS)

@@ -40,8 +40,6 @@ HOP_BY_HOP: Final = frozenset(
 """Never kept (3.1). What `Connection` names has been taken out on the wire."""
 
 _NEVER_KEPT: Final = HOP_BY_HOP | {b"age"}
-_UNUSUAL: Final = _NEVER_KEPT | {b"surrogate-key", b"cache-tag"}
-"""Fields for which a reply takes more than a look at its directives."""
 _SHARED: Final = Rules.SHARED
 _PHRASES: Final = {phrase: phrase for phrase in (b"OK", b"Created", b"Moved Permanently", b"Found", b"Not Found")}
 """One object for all entries."""
@@ -61,6 +59,8 @@ def passes_by(method: str, headers: Headers, has_body: bool, upgrade: bool) -> s
         return "upgrade"
     if has_body:
         return "body"
+    if not headers.notable:
+        return ""
     index = headers.index
     if b"range" in index and method == "GET":
         return "range"
@@ -158,8 +158,7 @@ def _usual_terms(  # noqa: PLR0917
         or (authorized and settings.rules is _SHARED)
     ):
         return None
-    is_like = terms.has_validator == has_validator(headers) and _UNUSUAL.isdisjoint(headers.index)
-    return terms if is_like else None
+    return None if headers.notable or terms.has_validator != has_validator(headers) else terms
 
 
 def _learn(settings: CacheSettings, entry: Entry, headers: Headers, kept: Headers) -> Terms:

@@ -35,7 +35,7 @@ def conditions(entry: Entry) -> Fields:
 
 
 def is_conditional(headers: Headers) -> bool:
-    return not CONDITIONAL.isdisjoint(headers.index)
+    return headers.notable and not CONDITIONAL.isdisjoint(headers.index)
 
 
 def is_not_modified(entry: Entry, headers: Headers) -> bool:

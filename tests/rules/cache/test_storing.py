@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http1.message import Headers
+from sidecar.http1.message import NOTABLE, Headers
 from sidecar.rules.cache.directives import LONGEST_S
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.storing import HOP_BY_HOP, passes_by, tags_of, upstream_age_s
+from sidecar.rules.cache.validation import CONDITIONAL
 from tests.fakes import make_headers
 from tests.rules.cache.made import (
     NOW_S,
@@ -282,6 +283,10 @@ def test_what_only_shared_caches_must_mind_changes_nothing_for_a_private_one(
     assert kept(own) is kept(own, Authorization="Bearer a")
     assert kept(own) is kept(f"{own}, s-maxage=60, proxy-revalidate")
     assert kept(own) <= kept(f"{own}, private")
+
+
+def test_what_the_rules_look_for_is_noted_as_it_comes() -> None:
+    assert HOP_BY_HOP | CONDITIONAL | {b"age", b"cache-tag", b"range", b"surrogate-key"} == NOTABLE
 
 
 _EXCHANGES = st.tuples(
