@@ -53,7 +53,7 @@ async def test_what_is_kept_is_measured() -> None:
     tiers.peek(b"l" * 16)
 
     assert points(meters, "sidecar.cache.entries") == {("memory",): 1}
-    assert points(meters, "sidecar.cache.size") == {("memory",): entry.size_bytes}
+    assert points(meters, "sidecar.cache.size") == {("memory",): entry.served_bytes}
     assert points(meters, "sidecar.cache.limit") == {("memory",): 65536}
     assert points(meters, "sidecar.cache.evictions") == {("memory",): 0, ("redis",): 0}
     assert points(meters, "sidecar.cache.drops") == {("memory",): 0, ("redis",): 6}

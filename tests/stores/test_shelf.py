@@ -37,7 +37,7 @@ def test_what_was_put_is_there() -> None:
     entry = put(shelf, 1)
     assert shelf.get(make_key(1)) == (entry,)
     assert shelf.get(make_key(2)) == ()
-    assert (shelf.hits, shelf.misses, shelf.entries, shelf.size_bytes) == (1, 1, 1, EACH)
+    assert (shelf.hits, shelf.misses, shelf.entries, shelf.size_bytes) == (1, 1, 1, entry.served_bytes)
     assert list(shelf.all()) == [(make_key(1), entry)]
 
 
@@ -136,7 +136,7 @@ def test_looking_is_no_sign_of_need() -> None:
 
 
 def test_what_is_useless_leaves_first() -> None:
-    shelf = shelf_for(10)
+    shelf = shelf_for(11)  # Ten that have been served.
     for number in range(10):
         put(shelf, number, until_s=NOW_S + (10 if number == 7 else 10_000))
         shelf.get(make_key(number))

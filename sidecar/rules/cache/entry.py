@@ -13,11 +13,13 @@ from sidecar.rules.cache import mypyc_attr
 from sidecar.rules.cache.settings import CacheSettings
 from sidecar.rules.cache.shown import shown_url
 
-OVERHEAD_BYTES: Final = 1408
+OVERHEAD_BYTES: Final = 1216
 """What an entry weighs beyond its fields and body: objects, keys, indexes. Measured, and rounded up."""
 TAG_BYTES: Final = 176
 """What a tag, or a field that it varies by, weighs; so measured, too."""
 MOST_COPIED_BYTES: Final = 4096
+SERVED_BYTES: Final = 192
+"""What it weighs more once it has been served, beside its fields."""
 FIELD_BYTES: Final = 304
 """What a field weighs beyond its characters once it has been served, and so unpacked."""
 
@@ -208,7 +210,7 @@ class Entry:
         """What it weighs from then on: its fields are there thrice, packed and each by itself."""
         packed = self.packed
         unpacked_bytes = FIELD_BYTES * (packed.count(CRLF) + 1) + 2 * len(packed) if packed else 0
-        return self.size_bytes + unpacked_bytes
+        return self.size_bytes + SERVED_BYTES + unpacked_bytes
 
 
 Variants: TypeAlias = tuple[Entry, ...]
