@@ -127,6 +127,8 @@ class ProviderConnection(asyncio.Protocol):
         self._raw = False
         self._taking = False
         """What came is with the parser, or with whoever waited for it."""
+        self._stopped = False
+        """The transport was told to stop reading."""
         self._pump: Drive | None = None
         self._sending = False
         """The request's body is not wholly sent."""
@@ -282,12 +284,14 @@ class ProviderConnection(asyncio.Protocol):
         start again costs two system calls."""
         self.reading_paused = True
         if not self._taking and self._transport is not None and not self._transport.is_closing():
+            self._stopped = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         self.reading_paused = False
         self.progress += 1
-        if not self._taking and self._transport is not None and not self._transport.is_closing():
+        if self._stopped and self._transport is not None and not self._transport.is_closing():
+            self._stopped = False
             self._transport.resume_reading()
 
     def abandon(self) -> None:

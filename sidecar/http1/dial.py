@@ -126,6 +126,10 @@ async def open_raw(connector: Connector, host: str, port: int, allows: Callable[
     except OSError as error:
         connected.close()
         raise WireError(Reason.CONNECT_FAILED, f"the connection broke at once: {error}", sent=False) from None
+    except BaseException:
+        connection.abort()
+        connected.close()
+        raise
     return connection
 
 

@@ -151,8 +151,9 @@ class Pool:
 
     async def _connect(self, key: int) -> ProviderConnection:
         origin = self.origin
-        connected = await self._dialer.connect(origin.host, origin.port, self._allows)
+        # Before there is a socket, which nobody would close if this failed or took too long.
         tls = None if origin.tls is None else await self._tls(origin.tls)
+        connected = await self._dialer.connect(origin.host, origin.port, self._allows)
         loop = asyncio.get_running_loop()
         connection = ProviderConnection(self, self._limits.head, key, tls, loop, self._clock)
         try:

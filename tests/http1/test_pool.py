@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -421,3 +422,21 @@ class TestTls:
             pool = make_pool(provider.port, FakeClock(), TlsSettings(authority.ca_file))
             assert await ask(pool) == b"x" * 3_000_000
             pool.abort()
+
+
+async def test_tls_files_that_cannot_be_used_leave_no_socket_open(tmp_path: Path) -> None:
+    sockets: list[socket.socket] = []
+
+    class Remembering:
+        async def connect(self, host: str, port: int, allows: Callable[[str], bool]) -> socket.socket:
+            sockets.append(await Dialer(Resolver(clock)).connect(host, port, allows))
+            return sockets[-1]
+
+    clock = FakeClock()
+    async with running(Provider()) as provider:
+        origin = Origin("127.0.0.1", provider.port, TlsSettings(tmp_path / "missing.pem"))
+        pool = Pool(origin, Remembering(), lambda _address: True, PoolLimits(), clock)
+        with pytest.raises(WireError) as failed:
+            await pool.exchange(make_exchange())
+    assert failed.value.reason is Reason.TLS_FAILED
+    assert [sock.fileno() for sock in sockets if sock.fileno() >= 0] == []
