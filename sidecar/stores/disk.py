@@ -16,7 +16,6 @@ from typing import Final
 from sidecar.clock import Clock
 from sidecar.rules.cache.entry import Key, Variants
 from sidecar.stores.codec import Codec
-from sidecar.stores.ghosts import mark
 from sidecar.stores.sqlite import FileGoneError, SqliteCache
 from sidecar.stores.sqlite_file import Changes
 from sidecar.stores.sqlite_trouble import FileInUseError, FileUnusableError
@@ -27,6 +26,7 @@ log = logging.getLogger(__name__)
 PATIENCE_S: Final = 0.025
 CLOSE_S: Final = 2.0
 KEYS_AT_ONCE: Final = 5_000
+_SHORT: Final = (1 << 62) - 1
 TOUCHED_MOST: Final = 1_000
 AGAIN_S: Final = 60.0
 """How long a file that could not be had, or written, is left alone."""
@@ -84,7 +84,7 @@ class DiskTier:
             await self._cache.close(timeout=CLOSE_S)
 
     def may_have(self, key: Key) -> bool:
-        return self._is_open and (not self._keys_known or mark(key) in self._keys)
+        return self._is_open and (not self._keys_known or short(key) in self._keys)
 
     async def get(self, key: Key) -> Variants:
         try:
@@ -99,7 +99,7 @@ class DiskTier:
                 self._touch(key)
                 return tuple(record.variants)
             self.counts.misses += 1
-            self._keys.discard(mark(key))
+            self._keys.discard(short(key))
         return ()
 
     async def write(self, batch: Batch) -> bool:
@@ -184,8 +184,8 @@ class DiskTier:
     def _note(self, changes: Changes) -> None:
         self.counts.writes += len(changes.added)
         self.counts.evictions += changes.evicted
-        self._keys.update(map(mark, changes.added))
-        self._keys.difference_update(map(mark, changes.removed))
+        self._keys.update(map(short, changes.added))
+        self._keys.difference_update(map(short, changes.removed))
 
     def _list_keys(self) -> None:
         """Learn what the file has, in pieces between which reads are served."""
@@ -196,10 +196,15 @@ class DiskTier:
         after = b""
         try:
             while keys := await self._cache.keys(after, KEYS_AT_ONCE):
-                self._keys.update(map(mark, keys))
+                self._keys.update(map(short, keys))
                 after = keys[-1]
             self._keys_known = True
         except FileGoneError as gone:
             self._lost(str(gone))
         finally:
             self._listing = None
+
+
+def short(key: Key) -> int:
+    """A key in 62 bits: half of the memory that the key itself would take. The same as long as the process lives."""
+    return hash(key) & _SHORT

@@ -69,6 +69,14 @@ async def test_a_restart_finds_what_was_written(tiers: Tiers) -> None:
     assert tier.size() == (2, 4096, MIB)
 
 
+async def test_no_key_is_taken_for_another(tiers: Tiers) -> None:
+    tier = await tiers()
+    assert await tier.write(batch(*[record(number) for number in range(400)]))
+    assert tier.size()[0] == 400
+    assert await tier.write(Batch(dict.fromkeys(map(make_key, range(200)))))
+    assert [tier.may_have(make_key(number)) for number in range(600)] == [False] * 200 + [True] * 200 + [False] * 200
+
+
 async def test_before_the_keys_are_known_everything_may_be_there(tiers: Tiers) -> None:
     await (await tiers()).write(batch(record(1)))
     await tiers.close()
