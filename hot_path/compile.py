@@ -3,8 +3,7 @@
 Twice, unless SIDECAR_TRAIN is `off`: first with counters in every branch, then, when `train.py` has had the daemon
 serve calls, with what they counted. The compiler then lays out together what calls pass through, and makes small what
 they do not: about 5 % less CPU for a small call, and a library a fifth smaller. No two runs count quite the same, so
-neither are two libraries the same byte for byte; with `off` they are. The counts are as gcc
-keeps them.
+neither are two libraries the same byte for byte; with `off` they are. The counts are as gcc keeps them.
 
 A process of its own, where setuptools finds no pyproject.toml that it would read.
 """

@@ -12,12 +12,17 @@ from typing import Final, Protocol, TypeAlias, final
 HIGH_WATER_BYTES: Final = 128 * 1024
 """A body that has this much waiting stops its sender."""
 CRLF: Final = b"\r\n"
-NOTABLE: Final = frozenset(
+HOP_BY_HOP: Final = frozenset(
     (
-        b"age", b"cache-tag", b"connection", b"if-match", b"if-modified-since", b"if-none-match", b"if-range",
-        b"if-unmodified-since", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info",
-        b"proxy-authorization", b"proxy-connection", b"range", b"surrogate-key", b"te", b"trailer",
-        b"transfer-encoding", b"upgrade",
+        b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info", b"proxy-authorization",
+        b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
+    )
+)  # fmt: skip
+"""Fields that concern one connection only (RFC 9110 7.6.1, RFC 9111 3.1)."""
+NOTABLE: Final = HOP_BY_HOP | frozenset(
+    (
+        b"age", b"cache-tag", b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since",
+        b"range", b"surrogate-key",
     )
 )  # fmt: skip
 """Fields that a message seldom has and a cache must know of: conditions, ranges, ages, tags, and what concerns one

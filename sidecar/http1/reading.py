@@ -14,24 +14,10 @@ import httptools
 
 from sidecar.errors import Reason
 from sidecar.http1.limits import HeadLimits
-from sidecar.http1.message import Body, Flow, Headers
+from sidecar.http1.message import HOP_BY_HOP, Body, Flow, Headers
 from sidecar.http1.names import FieldName, FieldNames
 
-CONNECTION_FIELDS: Final = frozenset(
-    (
-        b"connection",
-        b"expect",
-        b"host",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authentication-info",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
+CONNECTION_FIELDS: Final = (HOP_BY_HOP - {b"trailer"}) | {b"expect", b"host"}
 """Fields between two neighbours. `Host` is among them since each hop writes its own."""
 
 NEVER_TRAILERS: Final = CONNECTION_FIELDS | {b"content-length", b"trailer"}

@@ -94,7 +94,7 @@ class Fetch:
             return None  # It has grown past what is kept.
         self._count("coalesced")
         body = tee.reader() if tee is not None and tee.keeps else None
-        terms_of(entry, self._settings)
+        terms_of(entry, self._settings)  # Which its age comes with.
         age = age_s(entry, self._wall())
         status = forwarded("uri-miss", entry.status, False, True)
         return kept_reply(call, entry, age, status, None, wants_no_body(call, entry), body)

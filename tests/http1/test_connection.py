@@ -12,7 +12,7 @@ from sidecar.http1.connection import Exchange, ProviderConnection, begun
 from sidecar.http1.drive import Drive
 from sidecar.http1.limits import HeadLimits
 from sidecar.http1.message import HIGH_WATER_BYTES, Body, ReplayBody
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, turn_loop
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\n\r\n"
 REPLY = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
@@ -65,12 +65,6 @@ def post(source: Body, *, chunked: bool = False) -> Exchange:
     return Exchange(HEAD, ReplayBody(source), chunked, 0, 1010.0, 2.0, 60.0, False, False, False, None)
 
 
-async def turns() -> None:
-    """As many as it takes for whoever waits to go on."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize(("chunked", "first"), [(False, b"first"), (True, b"5\r\nfirst\r\n")])
 async def test_a_head_goes_out_with_what_has_come_of_the_body(chunked: bool, first: bytes) -> None:
     notes, source = Notes(), Body()
@@ -78,7 +72,7 @@ async def test_a_head_goes_out_with_what_has_come_of_the_body(chunked: bool, fir
     connect(notes).begin(post(source, chunked=chunked))
     assert notes.writes == [HEAD + first]
     source.finish()
-    await turns()
+    await turn_loop()
     assert notes.writes[1:] == ([b"0\r\n\r\n"] if chunked else [])
 
 
@@ -87,7 +81,7 @@ async def test_a_head_does_not_wait_for_a_body() -> None:
     connect(notes).begin(post(source))
     assert notes.writes == [HEAD]
     source.feed(b"later")
-    await turns()
+    await turn_loop()
     assert notes.writes == [HEAD, b"later"]
 
 
@@ -98,10 +92,10 @@ async def test_a_socket_that_takes_no_more_than_the_beginning_stops_the_body() -
     connection.pause_writing()
     connection.begin(post(source))
     source.feed(b"second")
-    await turns()
+    await turn_loop()
     assert notes.writes == [HEAD + b"first"]
     connection.resume_writing()
-    await turns()
+    await turn_loop()
     assert notes.writes == [HEAD + b"first", b"second"]
 
 
@@ -119,7 +113,7 @@ async def test_a_connection_is_used_again_once_the_request_is_sent() -> None:
     connection = connect(notes)
     reply = connection.begin(post(source))
     source.finish()
-    await turns()
+    await turn_loop()
     connection.data_received(REPLY % 0)
     assert (await reply).status == 200
     assert (notes.idle, notes.gone) == (1, 0)
@@ -132,7 +126,7 @@ async def test_a_reply_before_the_end_of_the_request_spoils_the_connection() -> 
     connection.data_received(REPLY % 0)
     assert (await reply).status == 200
     source.feed(b"late")
-    await turns()
+    await turn_loop()
     assert (notes.writes, notes.idle, notes.gone) == ([HEAD], 0, 1)
 
 
@@ -161,6 +155,21 @@ async def test_a_reply_that_is_taken_as_it_comes_does_not() -> None:
     assert (taken, notes.reading) == ([LARGE], [])
     connection.data_received(LARGE)
     assert (connection.reading_paused, notes.reading) == (False, [])
+
+
+async def test_what_was_stopped_goes_on_when_a_read_that_still_came_is_taken() -> None:
+    notes = Notes()
+    taken: list[bytes] = []
+    connection = connect(notes)
+    reply = connection.begin(post(Body.of(b"")))
+
+    async def take() -> None:
+        taken.append(await (await reply).body.read())
+
+    Drive(take(), lambda: None, asyncio.get_running_loop())
+    connection.pause_reading()
+    connection.data_received(REPLY % (2 * len(LARGE)) + LARGE)
+    assert (taken, connection.reading_paused, notes.reading) == ([LARGE], False, [False, True])
 
 
 @given(head=st.binary(min_size=1), first=st.binary(), chunked=st.booleans())

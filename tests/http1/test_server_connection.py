@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from sidecar.http1.message import Body, Headers
 from sidecar.http1.request import Request
 from sidecar.http1.server import Server
 from sidecar.http1.server_connection import ServerConnection
+from tests.fakes import turn_loop
 from tests.http1.gatehouse import refuse
 
 ASK = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -55,12 +55,6 @@ def asked(notes: Notes, body: Body, *, chunked: bool = False, paused: bool = Fal
     return connection
 
 
-async def turns() -> None:
-    """As many as it takes for whoever waits to go on."""
-    for _ in range(3):
-        await asyncio.sleep(0)
-
-
 @pytest.mark.parametrize(
     ("chunked", "writes"),
     [(False, [HEAD + b"half", b"other"]), (True, [CHUNKED + b"4\r\nhalf\r\n", b"5\r\nother\r\n", b"0\r\n\r\n"])],
@@ -72,7 +66,7 @@ async def test_a_head_goes_out_with_what_has_come_of_the_body(chunked: bool, wri
     assert notes.writes == writes[:1]
     body.feed(b"other")
     body.finish()
-    await turns()
+    await turn_loop()
     assert notes.writes == writes
 
 
@@ -88,11 +82,11 @@ async def test_a_client_that_takes_no_more_than_the_beginning_stops_the_body() -
     body.feed(b"half")
     connection = asked(notes, body, paused=True)
     body.feed(b"other")
-    await turns()
+    await turn_loop()
     assert notes.writes == [HEAD + b"half"]
     connection.resume_writing()
     body.finish()
-    await turns()
+    await turn_loop()
     assert notes.writes == [HEAD + b"half", b"other"]
 
 
@@ -101,5 +95,5 @@ async def test_a_body_that_breaks_off_is_cut_short_behind_what_came() -> None:
     body.feed(b"half")
     body.fail(ConnectionError("gone"))
     asked(notes, body)
-    await turns()
+    await turn_loop()
     assert (notes.writes, notes.closing) == ([HEAD + b"half"], True)

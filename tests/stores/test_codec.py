@@ -94,6 +94,16 @@ def test_a_record_keeps_the_newest_of_many_large_variants() -> None:
     assert decoded.variants == variants[:4]
 
 
+def test_values_of_a_query_stay_in_memory() -> None:
+    entry = make_entry(target=b"/v1/customers?api_key=sk_live_1&sk_live_2")
+    assert entry.target.endswith(b"sk_live_2")
+    decoded = CODEC.decode(data := CODEC.encode(Record(make_key(1), (entry,), 2e9)))
+    assert decoded is not None
+    assert decoded.variants[0].shown == entry.shown
+    for text in (data, repr(entry).encode(), entry.shown.encode()):
+        assert b"sk_live" not in text
+
+
 def test_halves_of_characters_do_not_prevent_storing() -> None:
     decoded = CODEC.decode(CODEC.encode(Record(make_key(1), (make_entry(origin="a\ud800", tags=("\udfff",)),), 1.0)))
     assert decoded is not None

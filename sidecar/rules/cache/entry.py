@@ -18,6 +18,7 @@ OVERHEAD_BYTES: Final = 1216
 TAG_BYTES: Final = 176
 """What a tag, or a field that it varies by, weighs; so measured, too."""
 MOST_COPIED_BYTES: Final = 4096
+"""Larger bodies stay the objects that they came as: to copy them would cost more than it spares."""
 SERVED_BYTES: Final = 192
 """What it weighs more once it has been served, beside its fields."""
 FIELD_BYTES: Final = 304

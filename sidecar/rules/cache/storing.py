@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sidecar.http1.message import Headers
+from sidecar.http1.message import HOP_BY_HOP, Headers
 from sidecar.rules.cache.asked import Asked
 from sidecar.rules.cache.directives import LONGEST_S, Directives
 from sidecar.rules.cache.entry import Entry, Terms
@@ -23,23 +23,8 @@ from sidecar.rules.cache.settings import CacheSettings, Rules
 from sidecar.rules.cache.targeted import directives_for, expires_for
 from sidecar.rules.httpdate import http_date
 
-HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authentication-info",
-        b"proxy-authorization",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    }
-)
-"""Never kept (3.1). What `Connection` names has been taken out on the wire."""
-
 _NEVER_KEPT: Final = HOP_BY_HOP | {b"age"}
+"""3.1. What `Connection` names has been taken out on the wire."""
 _SHARED: Final = Rules.SHARED
 _PHRASES: Final = {phrase: phrase for phrase in (b"OK", b"Created", b"Moved Permanently", b"Found", b"Not Found")}
 """One object for all entries."""

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.http1.message import NOTABLE, Headers
+from sidecar.http1.message import HOP_BY_HOP, NOTABLE, Headers
 from sidecar.rules.cache.directives import LONGEST_S
 from sidecar.rules.cache.settings import CacheSettings
-from sidecar.rules.cache.storing import HOP_BY_HOP, passes_by, tags_of, upstream_age_s
+from sidecar.rules.cache.storing import passes_by, tags_of, upstream_age_s
 from sidecar.rules.cache.validation import CONDITIONAL
 from tests.fakes import make_headers
 from tests.rules.cache.made import (
